@@ -1,0 +1,63 @@
+/*
+ * Options: one table per program, from which arguments and environment are read, --help is printed
+ * and docs/configuration.md is checked. `--name value` or `--name=value`; environment
+ * FLASHOVER_NAME (upper case, '-' as
+ * '_'); the command line beats the environment, which beats the default. Used before threads start.
+ */
+#ifndef FLASHOVER_OPTIONS_H
+#define FLASHOVER_OPTIONS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum option_kind {
+    OPTION_INTEGER,  /* value: int64_t, min..max */
+    OPTION_REAL,     /* value: double, min..max */
+    OPTION_DURATION, /* value: double, seconds, min..max; "2", "1.5s", "200ms", "2m", "1h" */
+    OPTION_TEXT,     /* value: const char *, any text; NULL when neither given nor defaulted */
+    OPTION_CHOICE,   /* value: const char *, one of `choices` */
+};
+
+enum option_origin { OPTION_FROM_DEFAULT, OPTION_FROM_ENVIRONMENT, OPTION_FROM_COMMAND_LINE };
+
+struct option {
+    const char *name; /* without the dashes */
+    enum option_kind kind;
+    void *value;          /* where the value goes, of the kind's type */
+    const char *fallback; /* the default, as a user would write it; NULL: none (TEXT only) */
+    double min, max;      /* INTEGER, REAL, DURATION */
+    const char *choices;  /* CHOICE: "batched|per_item" */
+    const char *argument; /* what --help calls the value */
+    const char *help;
+    enum option_origin origin; /* filled by options_parse */
+};
+
+struct options_program {
+    const char *name;  /* as typed: "build/service" */
+    const char *usage; /* the lines of --help above the options */
+    struct option *table;
+    size_t count;
+};
+
+enum options_outcome {
+    OPTIONS_RUN,        /* all values are set */
+    OPTIONS_EXIT_OK,    /* --help or --version was answered: exit with 0 */
+    OPTIONS_EXIT_USAGE, /* one line on `err` named the option, the value and the range: exit with 2
+                         */
+};
+
+/* Reads defaults, environment and argv[1..]. Values of TEXT and CHOICE point into argv, the
+ * environment or the table. What is no option is moved to the front of argv (argv[1..]) and counted
+ * in *positional_count; "--" ends the options. */
+enum options_outcome options_parse(const struct options_program *program, int argc, char **argv,
+                                   int *positional_count, FILE *out, FILE *err);
+
+/* Splits "HOST:PORT", "[V6]:PORT" (PORT 0..65535) into host (at least 256 bytes) and port. Returns
+ * 0, or -1. */
+int options_split_address(const char *address, char *host, size_t host_size, uint16_t *port);
+
+/* The version that --version prints. */
+extern const char *const options_version;
+
+#endif
