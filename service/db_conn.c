@@ -1,0 +1,397 @@
+#include "service/db_conn.h"
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "service/thread_state.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <poll.h>
+
+#define ADDRESS_SIZE 160
+
+struct db_conn {
+    PGconn *pg;
+    enum db_conn_state state;
+    char address[ADDRESS_SIZE]; /* HOST:PORT, as the incident's messages name it */
+};
+
+struct db_value db_value_int8(int64_t value)
+{
+    struct db_value out;
+    uint64_t wire = htobe64((uint64_t)value);
+    memcpy(out.bytes, &wire, sizeof wire);
+    return out;
+}
+
+struct db_value db_value_float8(double value)
+{
+    int64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return db_value_int8(bits);
+}
+
+/* Waits for the socket. False when the deadline passed first. */
+static bool await_socket(const struct db_conn *conn, short events, int64_t deadline_ns)
+{
+    struct pollfd fd = {.fd = PQsocket(conn->pg), .events = events};
+    for (;;) {
+        int ready = poll(&fd, 1, clock_poll_ms(deadline_ns, 60000));
+        if (ready > 0 || (ready < 0 && errno != EINTR))
+            return true; /* what is wrong with a socket, libpq finds out itself */
+        if (clock_now_ns() >= deadline_ns)
+            return false;
+    }
+}
+
+/* libpq's messages end in a newline and may have several lines; ours are one. */
+static void one_line(const char *message, char *out, size_t size)
+{
+    size_t at = 0;
+    for (; *message && at + 1 < size; message++)
+        out[at++] = *message == '\n' || *message == '\t' ? ' ' : *message;
+    while (at > 0 && out[at - 1] == ' ')
+        at--;
+    out[at] = '\0';
+}
+
+static bool broken(struct db_conn *conn, struct failure *failure)
+{
+    char detail[160];
+    one_line(PQerrorMessage(conn->pg), detail, sizeof detail);
+    conn->state = DB_CONN_BROKEN;
+    return failure_set(failure, FAILURE_DATABASE, "connection(%s) lost: %s", conn->address, detail);
+}
+
+/* Between queries a server that ends a connection says so with FATAL and closes it. libpq takes in
+ * one piece at a time and looks into it only when asked for a result: so all of it is taken in, and
+ * PQisBusy() makes it look, which calls on_notice(). */
+static void take_in_last_words(struct db_conn *conn)
+{
+    struct pollfd fd = {.fd = PQsocket(conn->pg), .events = POLLIN};
+    while (PQstatus(conn->pg) == CONNECTION_OK && poll(&fd, 1, 0) > 0 && PQconsumeInput(conn->pg))
+        continue;
+    (void)PQisBusy(conn->pg);
+}
+
+/* Takes in what has arrived and drops results until the server is ready for the next query. */
+static enum db_conn_state consume(struct db_conn *conn)
+{
+    if (conn->state == DB_CONN_BROKEN)
+        return DB_CONN_BROKEN;
+    if (conn->state == DB_CONN_IDLE)
+        take_in_last_words(conn);
+    else if (!PQconsumeInput(conn->pg) || PQflush(conn->pg) < 0)
+        conn->state = DB_CONN_BROKEN;
+    while (conn->state == DB_CONN_BUSY && !PQisBusy(conn->pg)) {
+        PGresult *result = PQgetResult(conn->pg);
+        if (!result)
+            conn->state = DB_CONN_IDLE;
+        PQclear(result);
+    }
+    if (PQstatus(conn->pg) != CONNECTION_OK)
+        conn->state = DB_CONN_BROKEN;
+    if (conn->state == DB_CONN_IDLE && PQtransactionStatus(conn->pg) != PQTRANS_IDLE)
+        conn->state = DB_CONN_BROKEN;
+    return conn->state;
+}
+
+static bool deadline_during_read(const struct db_conn *conn, struct failure *failure)
+{
+    return failure_set(failure, FAILURE_READ_DEADLINE,
+                       "connection(%s) incomplete read of message: context deadline exceeded",
+                       conn->address);
+}
+
+/* After a PQsend…: flushes, then waits for the one result and for the end of the answer. */
+static bool finish(struct db_conn *conn, int64_t deadline_ns, PGresult **out,
+                   struct failure *failure)
+{
+    int unsent;
+    *out = NULL;
+    conn->state = DB_CONN_BUSY;
+    while ((unsent = PQflush(conn->pg)) == 1) {
+        if (!await_socket(conn, POLLIN | POLLOUT, deadline_ns))
+            return deadline_during_read(conn, failure);
+        if (!PQconsumeInput(conn->pg))
+            return broken(conn, failure);
+    }
+    if (unsent < 0)
+        return broken(conn, failure);
+    PGresult *result = NULL;
+    for (;;) {
+        /* Where the connection is lost, PQgetResult() does not block any more, and has the server's
+         * last words, if there were any, as a result. */
+        while (PQisBusy(conn->pg) && PQstatus(conn->pg) == CONNECTION_OK) {
+            if (!await_socket(conn, POLLIN, deadline_ns)) {
+                PQclear(result);
+                return deadline_during_read(conn, failure);
+            }
+            (void)PQconsumeInput(conn->pg);
+        }
+        PGresult *next = PQgetResult(conn->pg);
+        if (!next)
+            break;
+        /* a statement has one result; behind a FATAL one libpq reports the lost connection as a
+         * second */
+        if (!result)
+            result = next;
+        else
+            PQclear(next);
+    }
+    *out = result;
+    return true;
+}
+
+/* Sorts what the server said: a result, an error, the end of the connection. */
+static bool judge(struct db_conn *conn, PGresult **result, struct failure *failure)
+{
+    ExecStatusType status = PQresultStatus(*result);
+    conn->state = DB_CONN_IDLE;
+    if (PQstatus(conn->pg) != CONNECTION_OK || PQtransactionStatus(conn->pg) == PQTRANS_UNKNOWN)
+        conn->state = DB_CONN_BROKEN;
+    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
+        return true;
+    const char *sqlstate = PQresultErrorField(*result, PG_DIAG_SQLSTATE);
+    char detail[160];
+    if (!sqlstate) {
+        PQclear(*result);
+        *result = NULL;
+        return broken(conn, failure);
+    }
+    one_line(PQresultErrorField(*result, PG_DIAG_MESSAGE_PRIMARY), detail, sizeof detail);
+    failure_set(failure, FAILURE_DATABASE, "%s %s", sqlstate, detail);
+    snprintf(failure->sqlstate, sizeof failure->sqlstate, "%s", sqlstate);
+    PQclear(*result);
+    *result = NULL;
+    return false;
+}
+
+/* The driver's own check before the first byte: nothing is written once the deadline has passed. */
+static bool may_write(const struct db_conn *conn, int64_t deadline_ns, struct failure *failure)
+{
+    if (conn->state != DB_CONN_IDLE)
+        return failure_set(failure, FAILURE_DATABASE, "connection(%s) is not ready for a query",
+                           conn->address);
+    if (clock_now_ns() < deadline_ns)
+        return true;
+    return failure_set(failure, FAILURE_WRITE_DEADLINE,
+                       "connection(%s) failed to write: context deadline exceeded", conn->address);
+}
+
+bool db_conn_query(struct db_conn *conn, const struct db_statement *statement,
+                   const struct db_value *parameters, int64_t deadline_ns, PGresult **result,
+                   struct failure *failure)
+{
+    enum { MAX_PARAMETERS = 4, BINARY = 1 };
+    const char *values[MAX_PARAMETERS];
+    int lengths[MAX_PARAMETERS];
+    int formats[MAX_PARAMETERS];
+    assert(statement->parameter_count <= MAX_PARAMETERS);
+    for (int i = 0; i < statement->parameter_count; i++) {
+        values[i] = parameters[i].bytes;
+        lengths[i] = sizeof parameters[i].bytes;
+        formats[i] = BINARY;
+    }
+    *result = NULL;
+    if (!may_write(conn, deadline_ns, failure))
+        return false;
+    enum thread_state former = thread_state_set(THREAD_QUERY);
+    bool ok = PQsendQueryPrepared(conn->pg, statement->name, statement->parameter_count, values,
+                                  lengths, formats, BINARY)
+                  ? finish(conn, deadline_ns, result, failure) && judge(conn, result, failure)
+                  : broken(conn, failure);
+    thread_state_set(former);
+    return ok;
+}
+
+bool db_conn_execute(struct db_conn *conn, const char *sql, int parameter_count,
+                     const char *const *parameters, int64_t deadline_ns, PGresult **result,
+                     struct failure *failure)
+{
+    enum { TEXT = 0 };
+    *result = NULL;
+    if (!may_write(conn, deadline_ns, failure))
+        return false;
+    enum thread_state former = thread_state_set(THREAD_QUERY);
+    bool ok = PQsendQueryParams(conn->pg, sql, parameter_count, NULL, parameters, NULL, NULL, TEXT)
+                  ? finish(conn, deadline_ns, result, failure) && judge(conn, result, failure)
+                  : broken(conn, failure);
+    thread_state_set(former);
+    return ok;
+}
+
+/* With PQERRORS_SQLSTATE a refused connect reads "FATAL:  53300"; libpq 15 has no other way to the
+ * code. */
+static void connect_failed(const struct db_conn *conn, struct failure *failure)
+{
+    char detail[160];
+    one_line(PQerrorMessage(conn->pg), detail, sizeof detail);
+    const char *fatal = strstr(detail, "FATAL:  ");
+    char sqlstate[6] = "";
+    if (fatal && strspn(fatal + 8, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5)
+        snprintf(sqlstate, sizeof sqlstate, "%.5s", fatal + 8);
+    const char *gloss = "";
+    if (strcmp(sqlstate, "53300") == 0)
+        gloss = " (server full: too many connections)";
+    else if (strncmp(sqlstate, "28", 2) == 0)
+        gloss = " (the role is missing, may not log in, or its password is wrong)";
+    else if (strcmp(sqlstate, "3D000") == 0)
+        gloss = " (there is no such database)";
+    else if (strcmp(sqlstate, "57P03") == 0)
+        gloss = " (the server is starting up or shutting down)";
+    failure_set(failure, FAILURE_UNAVAILABLE, "connect to %s failed: %s%s", conn->address, detail,
+                gloss);
+    memcpy(failure->sqlstate, sqlstate, sizeof sqlstate);
+}
+
+static bool connect_until(struct db_conn *conn, int64_t deadline_ns, struct failure *failure)
+{
+    PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+    while (status != PGRES_POLLING_OK) {
+        if (status == PGRES_POLLING_FAILED || PQstatus(conn->pg) == CONNECTION_BAD) {
+            connect_failed(conn, failure);
+            return false;
+        }
+        short events = status == PGRES_POLLING_READING ? POLLIN : POLLOUT;
+        if (!await_socket(conn, events, deadline_ns))
+            return failure_set(failure, FAILURE_UNAVAILABLE,
+                               "connect to %s failed: no answer in time", conn->address);
+        status = PQconnectPoll(conn->pg);
+    }
+    return true;
+}
+
+static bool prepare(struct db_conn *conn, const struct db_statement *statement, int64_t deadline_ns,
+                    struct failure *failure)
+{
+    PGresult *result = NULL;
+    bool ok = PQsendPrepare(conn->pg, statement->name, statement->sql, statement->parameter_count,
+                            statement->parameter_types)
+                  ? finish(conn, deadline_ns, &result, failure) && judge(conn, &result, failure)
+                  : broken(conn, failure);
+    PQclear(result);
+    if (!ok)
+        failure->kind = FAILURE_UNAVAILABLE; /* of no use as a connection, whatever it was */
+    return ok;
+}
+
+/* libpq itself would print notices on stderr, among our lines of JSON. */
+static void on_notice(void *context, const PGresult *notice)
+{
+    struct db_conn *conn = context;
+    const char *severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+    if (severity && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0))
+        conn->state = DB_CONN_BROKEN;
+}
+
+struct db_conn *db_conn_open(const struct db_conn_config *config, int64_t deadline_ns,
+                             struct failure *failure)
+{
+    const char *const keywords[] = {"dbname", "fallback_application_name", "client_encoding", NULL};
+    const char *const values[] = {config->conninfo, config->application_name, "UTF8", NULL};
+    struct db_conn *conn = calloc(1, sizeof *conn);
+    if (!conn) {
+        failure_set(failure, FAILURE_UNAVAILABLE, "out of memory");
+        return NULL;
+    }
+    conn->pg = PQconnectStartParams(keywords, values, 1);
+    const char *host = conn->pg ? PQhost(conn->pg) : NULL;
+    const char *port = conn->pg ? PQport(conn->pg) : NULL;
+    snprintf(conn->address, sizeof conn->address, "%s:%s", host ? host : "?", port ? port : "?");
+    bool ok = conn->pg != NULL;
+    if (!ok)
+        failure_set(failure, FAILURE_UNAVAILABLE, "out of memory");
+    PGVerbosity former =
+        conn->pg ? PQsetErrorVerbosity(conn->pg, PQERRORS_SQLSTATE) : PQERRORS_DEFAULT;
+    ok = ok && connect_until(conn, deadline_ns, failure);
+    if (ok) {
+        PQsetNoticeReceiver(conn->pg, on_notice, conn);
+        PQsetErrorVerbosity(conn->pg, former);
+        ok = PQsetnonblocking(conn->pg, 1) == 0;
+        if (!ok)
+            broken(conn, failure);
+    }
+    for (size_t i = 0; ok && i < config->statement_count; i++)
+        ok = prepare(conn, &config->statements[i], deadline_ns, failure);
+    if (!ok) {
+        db_conn_close(conn);
+        return NULL;
+    }
+    conn->state = DB_CONN_IDLE;
+    return conn;
+}
+
+void db_conn_close(struct db_conn *conn)
+{
+    if (!conn)
+        return;
+    PQfinish(conn->pg);
+    free(conn);
+}
+
+bool db_conn_wait(struct db_conn *conn, int wake_fd, int64_t deadline_ns)
+{
+    struct pollfd fds[2] = {{.fd = PQsocket(conn->pg), .events = POLLIN},
+                            {.fd = wake_fd, .events = POLLIN}};
+    int ready = poll(fds, 2, clock_poll_ms(deadline_ns, 60000));
+    if (ready > 0 && fds[0].revents)
+        return consume(conn) != DB_CONN_BROKEN;
+    return true;
+}
+
+bool db_conn_take_notifications(struct db_conn *conn)
+{
+    PGnotify *notification;
+    bool any = false;
+    while ((notification = PQnotifies(conn->pg))) {
+        PQfreemem(notification);
+        any = true;
+    }
+    return any;
+}
+
+static void *connector_connect(void *context, int64_t deadline_ns, struct failure *failure)
+{
+    return db_conn_open(context, deadline_ns, failure);
+}
+
+static void connector_close(void *connection)
+{
+    db_conn_close(connection);
+}
+
+static enum db_conn_state connector_state(void *connection)
+{
+    const struct db_conn *conn = connection;
+    return conn->state;
+}
+
+static enum db_conn_state connector_consume(void *connection)
+{
+    return consume(connection);
+}
+
+static int connector_socket(void *connection)
+{
+    const struct db_conn *conn = connection;
+    return PQsocket(conn->pg);
+}
+
+static int connector_backend_pid(void *connection)
+{
+    const struct db_conn *conn = connection;
+    return PQbackendPID(conn->pg);
+}
+
+struct db_connector db_conn_connector(const struct db_conn_config *config)
+{
+    /* the context is only ever read through db_conn_open's const parameter */
+    return (struct db_connector){.context = (void *)(uintptr_t)config,
+                                 .connect = connector_connect,
+                                 .close = connector_close,
+                                 .state = connector_state,
+                                 .consume = connector_consume,
+                                 .socket = connector_socket,
+                                 .backend_pid = connector_backend_pid};
+}

@@ -1,0 +1,69 @@
+/*
+ * One connection to PostgreSQL over non-blocking libpq. Every call has a deadline on the monotonic
+ * clock. A connection belongs to one thread at a time; there are no locks here.
+ */
+#ifndef FLASHOVER_DB_CONN_H
+#define FLASHOVER_DB_CONN_H
+
+#include "service/db_connector.h"
+
+#include <libpq-fe.h>
+#include <stddef.h>
+
+struct db_conn;
+
+/* A statement that is prepared on each new connection. */
+struct db_statement {
+    const char *name;
+    const char *sql;
+    int parameter_count;
+    const Oid *parameter_types;
+};
+
+struct db_conn_config {
+    const char *conninfo; /* conninfo string or URI; NULL: libpq's own PG* variables */
+    const char *application_name;
+    const struct db_statement *statements;
+    size_t statement_count;
+};
+
+/* A parameter in PostgreSQL's binary format (big-endian). */
+struct db_value {
+    char bytes[8];
+};
+struct db_value db_value_int8(int64_t value);
+struct db_value db_value_float8(double value);
+
+/* Connects and prepares the statements. NULL and `failure` (UNAVAILABLE, with the SQLSTATE where
+ * the server gave one) when that cannot be done by `deadline_ns`. Looking up a host name may block
+ * beyond it. The caller owns the result. */
+struct db_conn *db_conn_open(const struct db_conn_config *config, int64_t deadline_ns,
+                             struct failure *failure) __attribute__((warn_unused_result));
+
+/* Closes and frees; NULL is allowed. */
+void db_conn_close(struct db_conn *conn);
+
+/* Executes a prepared statement, asks for binary results, and waits for them until `deadline_ns`.
+ * True: *result is the caller's to PQclear. False: *result is NULL and `failure` says
+ * WRITE_DEADLINE (the deadline had passed, no byte was sent, the connection is as before),
+ * READ_DEADLINE (the connection stays busy) or DATABASE. */
+bool db_conn_query(struct db_conn *conn, const struct db_statement *statement,
+                   const struct db_value *parameters, int64_t deadline_ns, PGresult **result,
+                   struct failure *failure) __attribute__((warn_unused_result));
+
+/* The same for one statement that is not prepared, with text parameters and text results. */
+bool db_conn_execute(struct db_conn *conn, const char *sql, int parameter_count,
+                     const char *const *parameters, int64_t deadline_ns, PGresult **result,
+                     struct failure *failure) __attribute__((warn_unused_result));
+
+/* Waits until the server says something, `wake_fd` becomes readable or the deadline passes, and
+ * takes it in. False when the connection is broken. */
+bool db_conn_wait(struct db_conn *conn, int wake_fd, int64_t deadline_ns);
+
+/* True when a NOTIFY has come; all that have come so far are taken off. */
+bool db_conn_take_notifications(struct db_conn *conn);
+
+/* The pool's view of connections made with `config`, which must outlive it. */
+struct db_connector db_conn_connector(const struct db_conn_config *config);
+
+#endif
