@@ -1,0 +1,193 @@
+/*
+ * The admin port: metrics, toggles, and what pool and threads are doing.
+ */
+#include "common/check.h"
+#include "common/clock.h"
+#include "service/http_failure.h"
+#include "service/thread_state.h"
+
+/* Answers with a JSON document, which is stolen; NULL: there was no memory to make it. */
+static void answer_json(const struct http_request *request, struct http_response *response,
+                        json_t *document)
+{
+    char *text = document ? json_dumps(document, JSON_INDENT(1)) : NULL;
+    json_decref(document);
+    if (!text) {
+        http_response_error(request, response, 503, -503, "out of memory");
+        return;
+    }
+    text_add(&response->body, text);
+    text_add(&response->body, "\n");
+    free(text);
+}
+
+static void write_gauge(struct text *out, const char *name, const char *help, double value)
+{
+    metrics_family(out, name, "gauge", help);
+    metrics_sample(out, name, "", value);
+}
+
+static void metrics(void *context, const struct http_request *request,
+                    struct http_response *response)
+{
+    struct service *service = context;
+    struct text *out = &response->body;
+    unsigned threads[THREAD_STATES];
+    (void)request;
+    response->content_type = "text/plain; version=0.0.4; charset=utf-8";
+    service_metrics_write_process(service->started_unix_s, out);
+    service_metrics_write(&service->metrics, out);
+    db_pool_write_metrics(service->environment.pool, service->pool_name, out);
+    thread_state_count(threads);
+    metrics_family(out, "flashover_threads", "gauge", "The service's threads by state.");
+    for (enum thread_state state = 0; state < THREAD_STATES; state++) {
+        struct text labels = {0};
+        metrics_label(&labels, "state", thread_state_name(state));
+        if (!labels.failed)
+            metrics_sample(out, "flashover_threads", labels.data, threads[state]);
+        text_clear(&labels);
+    }
+    write_gauge(out, "flashover_fan_out_threads", "Threads of fan-outs that are alive.",
+                fan_out_threads());
+    write_gauge(out, "flashover_database_reachable",
+                "1 when the database answered within the last 2 s.",
+                control_reachable(service->control));
+    write_gauge(out, "flashover_config_items", "Items of a request that does not say.",
+                service->default_items);
+    write_gauge(out, "flashover_config_query_latency_seconds",
+                "The round trip's cost that the database adds.", service->query_latency_s);
+    write_gauge(out, "flashover_config_request_timeout_seconds", "A request's deadline.",
+                (double)service->request_timeout_ns / (double)CLOCK_NS_PER_S);
+}
+
+static void toggles_get(void *context, const struct http_request *request,
+                        struct http_response *response)
+{
+    struct service *service = context;
+    answer_json(request, response,
+                json_pack("{s:o}", "toggles", toggles_describe(&service->toggles)));
+}
+
+static void toggles_patch(void *context, const struct http_request *request,
+                          struct http_response *response)
+{
+    struct service *service = context;
+    char message[HTTP_ERROR_SIZE];
+    struct failure failure;
+    json_error_t error;
+    json_t *changes =
+        json_loadb(request->body, request->body_size_bytes, JSON_REJECT_DUPLICATES, &error);
+    if (!changes) {
+        snprintf(message, sizeof message, "bad JSON: %s (line %d, column %d)", error.text,
+                 error.line, error.column);
+        http_mistake_answer(request, 400, message, response);
+    } else if (!toggles_check(changes, message, sizeof message)) {
+        http_mistake_answer(request, 400, message, response);
+    } else if (!control_change_toggles(service->control, changes, &failure)) {
+        snprintf(message, sizeof message, "nothing was changed: %.200s", failure.message);
+        http_response_error(request, response, 503, -503, message);
+    } else {
+        toggles_get(context, request, response);
+    }
+    json_decref(changes);
+}
+
+static bool thread_is_alive(const struct thread_view *threads, unsigned count,
+                            const struct db_holder *holder)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (threads[i].tid == holder->tid && strcmp(threads[i].request, holder->request) == 0)
+            return true;
+    return false;
+}
+
+static json_t *describe_holders(struct db_pool *pool, unsigned max)
+{
+    json_t *array = json_array();
+    struct thread_view *threads;
+    struct db_holder *holders = calloc(max, sizeof *holders);
+    unsigned held = holders ? db_pool_holders(pool, holders, max) : 0;
+    unsigned thread_count = thread_state_list(&threads);
+    int64_t now_ns = clock_now_ns();
+    for (unsigned i = 0; i < held && i < max; i++) {
+        const struct db_holder *holder = &holders[i];
+        json_array_append_new(
+            array,
+            json_pack("{s:I, s:i, s:I, s:b, s:s, s:I, s:s, s:s}", "connection_id",
+                      (json_int_t)holder->connection_id, "backend_pid", holder->backend_pid,
+                      "thread", (json_int_t)holder->tid, "thread_alive",
+                      thread_is_alive(threads, thread_count, holder), "request_id", holder->request,
+                      "age_ms", (json_int_t)((now_ns - holder->since_ns) / CLOCK_NS_PER_MS),
+                      "query", holder->query, "call_site", holder->call_site));
+    }
+    free(threads);
+    free(holders);
+    return array;
+}
+
+static void debug_pool(void *context, const struct http_request *request,
+                       struct http_response *response)
+{
+    struct service *service = context;
+    struct db_pool *pool = service->environment.pool;
+    struct db_pool_counts counts = db_pool_count(pool);
+    unsigned total =
+        counts.idle + counts.in_use + counts.connecting + counts.draining + counts.closing;
+    answer_json(request, response,
+                json_pack("{s:s, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:o}", "address",
+                          service->pool_name, "counts", "max", (json_int_t)counts.max, "total",
+                          (json_int_t)total, "idle", (json_int_t)counts.idle, "used",
+                          (json_int_t)counts.in_use, "connecting", (json_int_t)counts.connecting,
+                          "draining", (json_int_t)counts.draining, "closing",
+                          (json_int_t)counts.closing, "waiting", (json_int_t)counts.waiting,
+                          "holders", describe_holders(pool, counts.max)));
+}
+
+/* One group: the threads of a state. */
+static json_t *describe_state(const struct thread_view *threads, unsigned count,
+                              enum thread_state state, int64_t now_ns)
+{
+    json_t *list = json_array();
+    int64_t longest_ms = 0;
+    int64_t shortest_ms = INT64_MAX;
+    for (unsigned i = 0; i < count; i++) {
+        if (threads[i].state != state)
+            continue;
+        int64_t ms = (now_ns - threads[i].since_ns) / CLOCK_NS_PER_MS;
+        longest_ms = ms > longest_ms ? ms : longest_ms;
+        shortest_ms = ms < shortest_ms ? ms : shortest_ms;
+        json_array_append_new(list,
+                              json_pack("{s:I, s:s, s:s, s:I}", "thread",
+                                        (json_int_t)threads[i].tid, "role", threads[i].role,
+                                        "request_id", threads[i].request, "ms", (json_int_t)ms));
+    }
+    if (json_array_size(list) == 0)
+        shortest_ms = 0;
+    return json_pack("{s:s, s:I, s:I, s:I, s:o}", "state", thread_state_name(state), "count",
+                     (json_int_t)json_array_size(list), "shortest_ms", (json_int_t)shortest_ms,
+                     "longest_ms", (json_int_t)longest_ms, "threads", list);
+}
+
+static void debug_threads(void *context, const struct http_request *request,
+                          struct http_response *response)
+{
+    struct thread_view *threads;
+    unsigned count = thread_state_list(&threads);
+    int64_t now_ns = clock_now_ns();
+    json_t *states = json_array();
+    (void)context;
+    for (enum thread_state state = 0; state < THREAD_STATES; state++)
+        json_array_append_new(states, describe_state(threads, count, state, now_ns));
+    free(threads);
+    answer_json(request, response,
+                json_pack("{s:I, s:o}", "total", (json_int_t)count, "states", states));
+}
+
+const struct http_route admin_routes[] = {
+    {"GET", "/metrics", metrics},
+    {"GET", "/v1/toggles", toggles_get},
+    {"PATCH", "/v1/toggles", toggles_patch},
+    {"GET", "/debug/pool", debug_pool},
+    {"GET", "/debug/threads", debug_threads},
+};
+const size_t admin_route_count = sizeof admin_routes / sizeof admin_routes[0];

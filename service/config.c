@@ -1,0 +1,276 @@
+#include "service/config.h"
+
+#include "common/check.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <libpq-fe.h>
+#include <unistd.h>
+
+static const char usage[] =
+    "Usage: service [OPTION…]                     serve until SIGTERM\n"
+    "       service toggle [NAME=VALUE…]          store toggles in the database; without "
+    "arguments, list them\n"
+    "       service healthcheck                   exit 0 when /readyz of --listen answers 200\n"
+    "       service --help | --version";
+
+enum { FIXED_OPTIONS = 17 };
+
+static void fill_table(struct config *config, struct option table[FIXED_OPTIONS + TOGGLES])
+{
+    const struct option fixed[FIXED_OPTIONS] = {
+        {.name = "listen",
+         .kind = OPTION_TEXT,
+         .value = &config->listen,
+         .fallback = "127.0.0.1:8080",
+         .argument = "HOST:PORT",
+         .help = "public address"},
+        {.name = "admin-listen",
+         .kind = OPTION_TEXT,
+         .value = &config->admin_listen,
+         .fallback = "127.0.0.1:8081",
+         .argument = "HOST:PORT",
+         .help = "admin address: metrics, toggles, debug"},
+        {.name = "admin-token-file",
+         .kind = OPTION_TEXT,
+         .value = &config->admin_token_file,
+         .argument = "FILE",
+         .help = "bearer token of the admin port; required off loopback"},
+        {.name = "database-url",
+         .kind = OPTION_TEXT,
+         .value = &config->database_url,
+         .argument = "CONNINFO",
+         .help = "the pool's database, role flashover_app; else PG* variables"},
+        {.name = "control-database-url",
+         .kind = OPTION_TEXT,
+         .value = &config->control_database_url,
+         .argument = "CONNINFO",
+         .help = "toggles, events, readyz: role flashover_control, direct"},
+        {.name = "pool-size",
+         .kind = OPTION_INTEGER,
+         .value = &config->pool_size,
+         .fallback = "20",
+         .min = 1,
+         .max = 1000,
+         .argument = "N",
+         .help = "max pool size"},
+        {.name = "pool-min",
+         .kind = OPTION_INTEGER,
+         .value = &config->pool_min,
+         .fallback = "0",
+         .min = 0,
+         .max = 1000,
+         .argument = "N",
+         .help = "min pool size, at most --pool-size"},
+        {.name = "pool-max-connecting",
+         .kind = OPTION_INTEGER,
+         .value = &config->pool_max_connecting,
+         .fallback = "2",
+         .min = 1,
+         .max = 100,
+         .argument = "N",
+         .help = "connects under way at the same time"},
+        {.name = "request-timeout-ms",
+         .kind = OPTION_INTEGER,
+         .value = &config->request_timeout_ms,
+         .fallback = "1000",
+         .min = 1,
+         .max = 600000,
+         .argument = "MS",
+         .help = "a request's deadline"},
+        {.name = "checkout-timeout-ms",
+         .kind = OPTION_INTEGER,
+         .value = &config->checkout_timeout_ms,
+         .fallback = "0",
+         .min = 0,
+         .max = 600000,
+         .argument = "MS",
+         .help = "a checkout's own deadline; 0: the request's alone"},
+        {.name = "query-latency-ms",
+         .kind = OPTION_REAL,
+         .value = &config->query_latency_ms,
+         .fallback = "5",
+         .min = 0,
+         .max = 10000,
+         .argument = "MS",
+         .help = "a round trip's cost, spent in the server per statement"},
+        {.name = "items",
+         .kind = OPTION_INTEGER,
+         .value = &config->items,
+         .fallback = "300",
+         .min = 1,
+         .max = QUERIES_MAX_ITEMS,
+         .argument = "N",
+         .help = "items of a request without ?items="},
+        {.name = "max-connections",
+         .kind = OPTION_INTEGER,
+         .value = &config->max_connections,
+         .fallback = "1000",
+         .min = 1,
+         .max = 30000,
+         .argument = "N",
+         .help = "HTTP connections of the public port"},
+        {.name = "max-threads",
+         .kind = OPTION_INTEGER,
+         .value = &config->max_threads,
+         .fallback = "10000",
+         .min = 1,
+         .max = 30000,
+         .argument = "N",
+         .help = "fan-out threads of all requests together"},
+        {.name = "thread-stack-kib",
+         .kind = OPTION_INTEGER,
+         .value = &config->thread_stack_kib,
+         .fallback = "128",
+         .min = 64,
+         .max = 8192,
+         .argument = "KIB",
+         .help = "stack of a fan-out thread"},
+        {.name = "drain-delay-ms",
+         .kind = OPTION_INTEGER,
+         .value = &config->drain_delay_ms,
+         .fallback = "0",
+         .min = 0,
+         .max = 60000,
+         .argument = "MS",
+         .help = "from SIGTERM, /readyz says 503 so long before the port closes"},
+        {.name = "map-window-us",
+         .kind = OPTION_INTEGER,
+         .value = &config->map_window_us,
+         .fallback = "0",
+         .min = 0,
+         .max = 1000000,
+         .argument = "US",
+         .help = "artificial wait inside a map write; the race needs none"},
+    };
+    memcpy(table, fixed, sizeof fixed);
+    for (enum toggle toggle = 0; toggle < TOGGLES; toggle++)
+        table[FIXED_OPTIONS + toggle] =
+            (struct option){.name = toggle_definitions[toggle].name,
+                            .kind = OPTION_CHOICE,
+                            .value = &config->toggles[toggle],
+                            .fallback = toggle_value_name(toggle, 0),
+                            .choices = toggle_definitions[toggle].choices,
+                            .argument = "VALUE",
+                            .help = "toggle; a value stored in the database beats it"};
+}
+
+/* Numeric loopback, or the name that always is. */
+static bool is_loopback(const char *host)
+{
+    struct in_addr v4;
+    if (strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0)
+        return true;
+    return inet_pton(AF_INET, host, &v4) == 1 && (ntohl(v4.s_addr) >> 24) == 127;
+}
+
+static bool check_address(const char *option, const char *address, char host[256])
+{
+    uint16_t port;
+    if (options_split_address(address, host, 256, &port) == 0)
+        return true;
+    fprintf(stderr, "service: --%s: '%s' is not HOST:PORT with a port in 0..65535\n", option,
+            address);
+    return false;
+}
+
+/* The values of host and port in libpq's list, where it has them. */
+static void read_address(const PQconninfoOption *list, char host[128], char port[16])
+{
+    for (const PQconninfoOption *item = list; item && item->keyword; item++) {
+        if (item->val && *item->val && strcmp(item->keyword, "host") == 0)
+            snprintf(host, 128, "%s", item->val);
+        if (item->val && *item->val && strcmp(item->keyword, "port") == 0)
+            snprintf(port, 16, "%s", item->val);
+    }
+}
+
+/* Names the host and port that libpq will use first: its defaults (PG* variables), then what the
+ * conninfo says. False with a line on stderr when the conninfo cannot be parsed. */
+static bool check_conninfo(const char *option, const char *conninfo, char *name, size_t name_size)
+{
+    char host[128] = "localhost";
+    char port[16] = "5432";
+    char *error = NULL;
+    PQconninfoOption *defaults = PQconndefaults();
+    PQconninfoOption *parsed = conninfo ? PQconninfoParse(conninfo, &error) : NULL;
+    bool ok = parsed || !conninfo;
+    read_address(defaults, host, port);
+    read_address(parsed, host, port);
+    if (!ok && error)
+        error[strcspn(error, "\n")] = '\0';
+    if (!ok)
+        fprintf(stderr, "service: --%s: %s\n", option,
+                error ? error : "not a conninfo string or URI");
+    else if (name)
+        snprintf(name, name_size, "%s:%s", host, port);
+    PQfreemem(error);
+    PQconninfoFree(parsed);
+    PQconninfoFree(defaults);
+    return ok;
+}
+
+/* The file's first line. Whoever can read the token owns the admin port, so an empty one is
+ * refused. */
+static bool read_token(struct config *config)
+{
+    static char token[256];
+    FILE *file = fopen(config->admin_token_file, "re");
+    bool ok = file && fgets(token, sizeof token, file);
+    if (!file)
+        fprintf(stderr, "service: --admin-token-file: cannot read '%s': %s\n",
+                config->admin_token_file, strerror(errno));
+    if (file)
+        fclose(file);
+    token[strcspn(token, "\r\n")] = '\0';
+    if (file && (!ok || !*token)) {
+        fprintf(stderr, "service: --admin-token-file: '%s' holds no token\n",
+                config->admin_token_file);
+        ok = false;
+    }
+    config->admin_token = ok ? token : NULL;
+    return ok;
+}
+
+bool config_check_serving(struct config *config)
+{
+    char host[256];
+    if (!check_address("listen", config->listen, host) ||
+        !check_address("admin-listen", config->admin_listen, host))
+        return false;
+    if (!config->admin_token_file && !is_loopback(host)) {
+        fprintf(stderr,
+                "service: --admin-listen %s is not loopback, so --admin-token-file is required\n",
+                config->admin_listen);
+        return false;
+    }
+    if (config->pool_min > config->pool_size) {
+        fprintf(stderr, "service: --pool-min: '%lld' is not in the range 0..%lld (--pool-size)\n",
+                (long long)config->pool_min, (long long)config->pool_size);
+        return false;
+    }
+    return !config->admin_token_file || read_token(config);
+}
+
+enum options_outcome config_read(struct config *config, int argc, char **argv,
+                                 int *positional_count)
+{
+    struct option table[FIXED_OPTIONS + TOGGLES];
+    *config = (struct config){0};
+    fill_table(config, table);
+    const struct options_program program = {
+        .name = "service", .usage = usage, .table = table, .count = FIXED_OPTIONS + TOGGLES};
+    enum options_outcome outcome =
+        options_parse(&program, argc, argv, positional_count, stdout, stderr);
+    if (outcome != OPTIONS_RUN)
+        return outcome;
+    for (enum toggle toggle = 0; toggle < TOGGLES; toggle++)
+        config->toggle_origins[toggle] = table[FIXED_OPTIONS + toggle].origin == OPTION_FROM_DEFAULT
+                                             ? TOGGLE_FROM_DEFAULT
+                                             : TOGGLE_FROM_OPTION;
+    bool ok = check_conninfo("database-url", config->database_url, config->pool_name,
+                             sizeof config->pool_name) &&
+              check_conninfo("control-database-url", config->control_database_url, NULL, 0);
+    return ok ? OPTIONS_RUN : OPTIONS_EXIT_USAGE;
+}

@@ -1,0 +1,238 @@
+#include "service/control.h"
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "service/thread_state.h"
+#include "service/toggle_store.h"
+
+#include <poll.h>
+#include <stdatomic.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* How often the database is asked whether it is there, and how old its last answer may be for
+ * /readyz. */
+#define HEARTBEAT_NS (500 * CLOCK_NS_PER_MS)
+#define FRESH_NS     (2 * CLOCK_NS_PER_S)
+#define CONNECT_NS   (3 * CLOCK_NS_PER_S)
+#define QUERY_NS     (2 * CLOCK_NS_PER_S)
+/* Tries at 100, 200, 400, 500, 500 … ms while it is away. */
+#define BACK_OFF_FIRST_NS (100 * CLOCK_NS_PER_MS)
+#define BACK_OFF_MAX_NS   (500 * CLOCK_NS_PER_MS)
+
+/* Lock key: (i) immutable after start, (a) atomic, (t) the control thread's own, (m) under `lock`.
+ */
+struct control {
+    struct control_config config;   /* (i) */
+    struct db_conn_config conn;     /* (i) */
+    pthread_t thread;               /* (i) */
+    int wake_fd;                    /* (i) an eventfd: stop */
+    _Atomic bool stopping;          /* (a) */
+    _Atomic int64_t last_answer_ns; /* (a) monotonic; 0: none yet, or the connection was lost */
+    bool start_recorded;            /* (t) */
+
+    /* Held from reading the table to putting it in force, so that an older reading never overwrites
+     * a newer one. */
+    pthread_mutex_t store_lock;
+
+    pthread_mutex_t lock;
+    pthread_cond_t tried;
+    bool first_try_done; /* (m) */
+};
+
+static void note_answer(struct control *control)
+{
+    atomic_store(&control->last_answer_ns, clock_now_ns());
+}
+
+static bool read_toggles(struct control *control, struct db_conn *conn, struct failure *failure)
+{
+    CHECK_PTHREAD(pthread_mutex_lock(&control->store_lock));
+    json_t *stored = toggle_store_read(conn, clock_now_ns() + QUERY_NS, failure);
+    if (stored)
+        toggles_apply(control->config.toggles, stored);
+    CHECK_PTHREAD(pthread_mutex_unlock(&control->store_lock));
+    json_decref(stored);
+    return stored != NULL;
+}
+
+static bool execute(struct db_conn *conn, const char *sql, struct failure *failure)
+{
+    PGresult *result;
+    bool ok = db_conn_execute(conn, sql, 0, NULL, clock_now_ns() + QUERY_NS, &result, failure);
+    PQclear(result);
+    return ok;
+}
+
+/* Once a life: notices that the last one ended without a stop, and records this one's start. */
+static bool record_start(struct control *control, struct db_conn *conn, struct failure *failure)
+{
+    const char *replica = control->config.replica;
+    bool crashed = false;
+    if (control->start_recorded)
+        return true;
+    if (!event_append_unclean_end(conn, replica, &crashed, clock_now_ns() + QUERY_NS, failure))
+        return false;
+    if (crashed)
+        log_line(LOG_WARN, "the last run did not stop by itself: it crashed or was killed",
+                 json_pack("{s:s}", "replica", replica));
+    json_t *detail = json_pack("{s:o, s:i}", "toggles", toggles_describe(control->config.toggles),
+                               "pid", getpid());
+    bool ok = event_append(conn, replica, "start", detail, clock_now_ns() + QUERY_NS, failure);
+    json_decref(detail);
+    control->start_recorded = ok;
+    return ok;
+}
+
+/* LISTEN comes before the reading, so that no change falls between the two. */
+static bool begin(struct control *control, struct db_conn *conn, struct failure *failure)
+{
+    return execute(conn, "LISTEN flashover_toggle", failure) &&
+           read_toggles(control, conn, failure) && record_start(control, conn, failure);
+}
+
+/* Listens until the connection breaks or the service stops. */
+static void listen_until_lost(struct control *control, struct db_conn *conn,
+                              struct failure *failure)
+{
+    int64_t next_heartbeat_ns = 0;
+    bool ok = true;
+    while (ok && !atomic_load(&control->stopping)) {
+        if (clock_now_ns() >= next_heartbeat_ns) {
+            ok = execute(conn, "SELECT", failure);
+            next_heartbeat_ns = clock_now_ns() + HEARTBEAT_NS;
+            if (ok)
+                note_answer(control);
+        }
+        thread_state_set(THREAD_IDLE);
+        if (ok && !db_conn_wait(conn, control->wake_fd, next_heartbeat_ns))
+            ok = failure_set(failure, FAILURE_UNAVAILABLE, "the connection was lost");
+        thread_state_set(THREAD_RUNNING);
+        if (ok && db_conn_take_notifications(conn))
+            ok = read_toggles(control, conn, failure);
+    }
+}
+
+static void first_try_is_over(struct control *control)
+{
+    CHECK_PTHREAD(pthread_mutex_lock(&control->lock));
+    if (!control->first_try_done) {
+        control->first_try_done = true;
+        CHECK_PTHREAD(pthread_cond_signal(&control->tried));
+    }
+    CHECK_PTHREAD(pthread_mutex_unlock(&control->lock));
+}
+
+static void wait_for_retry(struct control *control, int64_t back_off_ns)
+{
+    struct pollfd wake = {.fd = control->wake_fd, .events = POLLIN};
+    thread_state_set(THREAD_IDLE);
+    poll(&wake, 1, (int)(back_off_ns / CLOCK_NS_PER_MS));
+    thread_state_set(THREAD_RUNNING);
+}
+
+static void record_stop(struct control *control, struct db_conn *conn)
+{
+    struct failure failure;
+    if (conn && control->start_recorded &&
+        !event_append(conn, control->config.replica, "stop", NULL, clock_now_ns() + QUERY_NS,
+                      &failure))
+        log_line(LOG_WARN, "the stop could not be recorded",
+                 json_pack("{s:s}", "error", failure.message));
+}
+
+static void *control_main(void *argument)
+{
+    struct control *control = argument;
+    struct db_conn *conn = NULL;
+    int64_t back_off_ns = BACK_OFF_FIRST_NS;
+    thread_state_enter("control", "");
+    for (;;) {
+        struct failure failure = {0};
+        conn = db_conn_open(&control->conn, clock_now_ns() + CONNECT_NS, &failure);
+        bool ok = conn && begin(control, conn, &failure);
+        if (ok) {
+            note_answer(control);
+            back_off_ns = BACK_OFF_FIRST_NS;
+        }
+        first_try_is_over(control);
+        if (ok)
+            listen_until_lost(control, conn, &failure);
+        if (atomic_load(&control->stopping))
+            break;
+        atomic_store(&control->last_answer_ns, 0);
+        db_conn_close(conn);
+        log_line(LOG_WARN, "control connection failed",
+                 json_pack("{s:s, s:I}", "error", failure.message, "retry_ms",
+                           (json_int_t)(back_off_ns / CLOCK_NS_PER_MS)));
+        wait_for_retry(control, back_off_ns);
+        back_off_ns = 2 * back_off_ns < BACK_OFF_MAX_NS ? 2 * back_off_ns : BACK_OFF_MAX_NS;
+    }
+    record_stop(control, conn);
+    db_conn_close(conn);
+    thread_state_leave();
+    return NULL;
+}
+
+struct control *control_start(const struct control_config *config, struct failure *failure)
+{
+    struct control *control = calloc(1, sizeof *control);
+    int wake_fd = eventfd(0, EFD_CLOEXEC);
+    bool ok = control && wake_fd >= 0;
+    if (ok) {
+        control->config = *config;
+        control->conn = (struct db_conn_config){.conninfo = config->conninfo,
+                                                .application_name = "flashover-control"};
+        control->wake_fd = wake_fd;
+        CHECK_PTHREAD(pthread_mutex_init(&control->store_lock, NULL));
+        CHECK_PTHREAD(pthread_mutex_init(&control->lock, NULL));
+        CHECK_PTHREAD(pthread_cond_init(&control->tried, NULL));
+        ok = pthread_create(&control->thread, NULL, control_main, control) == 0;
+    }
+    if (!ok) {
+        if (wake_fd >= 0)
+            close(wake_fd);
+        free(control);
+        failure_set(failure, FAILURE_UNAVAILABLE, "the control thread cannot start");
+        return NULL;
+    }
+    CHECK_PTHREAD(pthread_mutex_lock(&control->lock));
+    while (!control->first_try_done)
+        CHECK_PTHREAD(pthread_cond_wait(&control->tried, &control->lock));
+    CHECK_PTHREAD(pthread_mutex_unlock(&control->lock));
+    return control;
+}
+
+bool control_reachable(struct control *control)
+{
+    int64_t last_ns = atomic_load(&control->last_answer_ns);
+    return last_ns > 0 && clock_now_ns() - last_ns < FRESH_NS;
+}
+
+bool control_change_toggles(struct control *control, const json_t *changes, struct failure *failure)
+{
+    int64_t deadline_ns = clock_now_ns() + CONNECT_NS;
+    CHECK_PTHREAD(pthread_mutex_lock(&control->store_lock));
+    struct db_conn *conn = db_conn_open(&control->conn, deadline_ns, failure);
+    bool stored =
+        conn && toggle_store_write(conn, control->config.replica, changes, deadline_ns, failure);
+    json_t *all = stored ? toggle_store_read(conn, deadline_ns, failure) : NULL;
+    if (all)
+        toggles_apply(control->config.toggles, all);
+    CHECK_PTHREAD(pthread_mutex_unlock(&control->store_lock));
+    json_decref(all);
+    db_conn_close(conn);
+    return stored;
+}
+
+void control_stop(struct control *control)
+{
+    uint64_t one = 1;
+    atomic_store(&control->stopping, true);
+    ssize_t written = write(control->wake_fd, &one, sizeof one);
+    assert(written == (ssize_t)sizeof one);
+    CHECK_PTHREAD(pthread_join(control->thread, NULL));
+    /* Not freed: a request that was not finished in time may still ask it, until the process ends.
+     */
+}

@@ -1,0 +1,37 @@
+/*
+ * The service's own connection to the database, outside the pool, so that no load can take it: it
+ * hears of toggle changes (LISTEN/NOTIFY), tells whether the database can be reached (for /readyz),
+ * and keeps the event log.
+ */
+#ifndef FLASHOVER_CONTROL_H
+#define FLASHOVER_CONTROL_H
+
+#include "service/toggles.h"
+
+struct control;
+
+struct control_config {
+    const char *conninfo; /* role flashover_control, direct; NULL: PG* variables */
+    const char *replica;  /* names this process in the event log */
+    struct toggles *toggles;
+};
+
+/* Starts the thread, and waits until its first try to connect, and to read the toggles, has
+ * succeeded or failed. NULL and `failure` when the thread cannot start. `config` is copied, what it
+ * points to is not. */
+struct control *control_start(const struct control_config *config, struct failure *failure)
+    __attribute__((warn_unused_result));
+
+/* Whether the database answered within the last two seconds. Does not ask it. */
+bool control_reachable(struct control *control);
+
+/* Stores changes that toggles_check() has passed, and puts them in force before it returns. On a
+ * connection of its own; at most 3 s. False: the
+ * database did not confirm the change; only when its answer was lost may it have been made. */
+bool control_change_toggles(struct control *control, const json_t *changes, struct failure *failure)
+    __attribute__((warn_unused_result));
+
+/* Records the event `stop` and ends the thread. Call once, before the process ends. */
+void control_stop(struct control *control);
+
+#endif

@@ -1,0 +1,49 @@
+/*
+ * A fan-out: one thread for each of `count` tasks, and a WaitGroup to wait for them.
+ *
+ * Its state is reference-counted: one reference for the caller, one for each thread. The last to go
+ * frees it together with what the threads share, so a thread that comes late, or never, touches
+ * nothing that is gone.
+ */
+#ifndef FLASHOVER_FAN_OUT_H
+#define FLASHOVER_FAN_OUT_H
+
+#include "service/failure.h"
+
+#include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct fan_out;
+
+struct fan_out_limits {
+    unsigned max_threads; /* of all fan-outs of the process together */
+    size_t stack_bytes;
+    /* pthread_create, or what a test puts in its place */
+    int (*create)(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *),
+                  void *argument);
+};
+
+/* Runs in a thread of its own. `index` counts from 0, in the order in which threads get going. */
+typedef void fan_out_task(void *shared, unsigned index);
+
+/* Starts the threads. `request_id` is copied; `shared` is handed to every task, and freed by
+ * `free_shared` with the last reference. The result must be given back with fan_out_release. When a
+ * thread cannot be started (the limit, or pthread_create), *failure says so (LIMIT; else its kind
+ * stays as it was), the tasks not started are counted as done, and those started go on. NULL
+ * without memory: then `shared` is freed at once. */
+struct fan_out *fan_out_start(const struct fan_out_limits *limits, unsigned count,
+                              fan_out_task *task, void *shared, void (*free_shared)(void *shared),
+                              const char *request_id, struct failure *failure)
+    __attribute__((warn_unused_result));
+
+/* WaitGroup.Wait, with a deadline: true when every task is done. */
+bool fan_out_wait(struct fan_out *fan_out, int64_t deadline_ns);
+
+/* Drops the caller's reference and clears the pointer. */
+void fan_out_release(struct fan_out **fan_out);
+
+/* Fan-out threads alive in the process. */
+unsigned fan_out_threads(void);
+
+#endif

@@ -1,0 +1,248 @@
+/*
+ * The service: starts its parts in order, waits for a signal, stops them in the opposite order.
+ */
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "service/commands.h"
+#include "service/service.h"
+#include "service/thread_state.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#define CONNECT_TIMEOUT_NS (5 * CLOCK_NS_PER_S)
+/* A database that does not answer so fast at the start may still come: that is no reason not to
+ * start. */
+#define START_CHECK_NS (2 * CLOCK_NS_PER_S)
+/* How long a connection whose request gave up may take to end its query and be used again. Queries
+ * of this service take a few round trips' time; what takes longer is worth a new connection. */
+#define DRAIN_TIMEOUT_NS (250 * CLOCK_NS_PER_MS)
+/* A graceful stop finishes what is in flight, at most this long. */
+#define STOP_TIMEOUT_NS (5 * CLOCK_NS_PER_S)
+
+static struct config config;
+static struct service
+    service; /* static: threads that never come back may look at it until the process ends */
+static char replica[512];
+
+static void name_replica(void)
+{
+    char host[200] = "?";
+    gethostname(host, sizeof host - 1);
+    snprintf(replica, sizeof replica, "%s/%s", host, config.listen);
+}
+
+/* A role or a database that does not exist will not come by waiting: that ends the start. Anything
+ * else may pass. */
+static bool database_is_wrong(const char *option, const char *conninfo)
+{
+    struct failure failure = {0};
+    const struct db_conn_config database = {.conninfo = conninfo,
+                                            .application_name = "flashover-start"};
+    struct db_conn *conn = db_conn_open(&database, clock_now_ns() + START_CHECK_NS, &failure);
+    bool wrong = !conn && (strncmp(failure.sqlstate, "28", 2) == 0 ||
+                           strcmp(failure.sqlstate, "3D000") == 0);
+    if (wrong)
+        fprintf(stderr, "service: --%s: %s\n", option, failure.message);
+    db_conn_close(conn);
+    return wrong;
+}
+
+static bool open_pool(void)
+{
+    /* static: the pool's connector points to them */
+    static struct db_conn_config database;
+    static struct db_statement statements[3];
+    struct failure failure = {0};
+    service.environment.queries = queries_make(config.query_latency_ms);
+    statements[0] = service.environment.queries.feed_list;
+    statements[1] = service.environment.queries.video;
+    statements[2] = service.environment.queries.feed;
+    database = (struct db_conn_config){.conninfo = config.database_url,
+                                       .application_name = "flashover",
+                                       .statements = statements,
+                                       .statement_count = sizeof statements / sizeof statements[0]};
+    const struct db_pool_config pool = {.max_size = (unsigned)config.pool_size,
+                                        .min_size = (unsigned)config.pool_min,
+                                        .max_connecting = (unsigned)config.pool_max_connecting,
+                                        .connect_timeout_ns = CONNECT_TIMEOUT_NS,
+                                        .drain_timeout_ns = DRAIN_TIMEOUT_NS,
+                                        .connector = db_conn_connector(&database)};
+    service.environment.pool = db_pool_open(&pool, &failure);
+    if (!service.environment.pool)
+        fprintf(stderr, "service: %s\n", failure.message);
+    return service.environment.pool != NULL;
+}
+
+static bool start_control(void)
+{
+    struct failure failure = {0};
+    const struct control_config control = {
+        .conninfo = config.control_database_url, .replica = replica, .toggles = &service.toggles};
+    service.control = control_start(&control, &failure);
+    if (!service.control)
+        fprintf(stderr, "service: %s\n", failure.message);
+    return service.control != NULL;
+}
+
+static void fill_service(void)
+{
+    service.started_unix_s = clock_unix_seconds();
+    service.pool_name = config.pool_name;
+    service.default_items = (unsigned)config.items;
+    service.request_timeout_ns = config.request_timeout_ms * CLOCK_NS_PER_MS;
+    service.query_latency_s = config.query_latency_ms / 1000;
+    service.environment.item_failures = service.metrics.item_failures;
+    service.environment.checkout_timeout_ns = config.checkout_timeout_ms * CLOCK_NS_PER_MS;
+    service.environment.fan_out =
+        (struct fan_out_limits){.max_threads = (unsigned)config.max_threads,
+                                .stack_bytes = (size_t)config.thread_stack_kib << 10,
+                                .create = pthread_create};
+    toggles_init(&service.toggles, config.toggles, config.toggle_origins);
+    map_window_set_us((unsigned)config.map_window_us);
+}
+
+static struct http_server *open_public(void)
+{
+    static struct http_server_config public;
+    char error[HTTP_ERROR_SIZE];
+    public = (struct http_server_config){.name = "public",
+                                         .address = config.listen,
+                                         .max_connections = (unsigned)config.max_connections,
+                                         .max_body_bytes = 4096,
+                                         .routes = public_routes,
+                                         .route_count = public_route_count,
+                                         .context = &service,
+                                         .observe = service_observe};
+    struct http_server *server = http_server_open(&public, error);
+    if (!server)
+        fprintf(stderr, "service: --listen: %s\n", error);
+    return server;
+}
+
+static struct http_server *open_admin(void)
+{
+    static struct http_server_config admin;
+    char error[HTTP_ERROR_SIZE];
+    admin = (struct http_server_config){.name = "admin",
+                                        .address = config.admin_listen,
+                                        .max_connections = 100,
+                                        .max_body_bytes = 65536,
+                                        .token = config.admin_token,
+                                        .routes = admin_routes,
+                                        .route_count = admin_route_count,
+                                        .context = &service,
+                                        .observe = service_observe};
+    struct http_server *server = http_server_open(&admin, error);
+    if (!server)
+        fprintf(stderr, "service: --admin-listen: %s\n", error);
+    return server;
+}
+
+static void log_start(const struct http_server *public, const struct http_server *admin)
+{
+    log_line(LOG_INFO, "started",
+             json_pack("{s:s, s:i, s:i, s:s, s:o}", "replica", replica, "port",
+                       http_server_port(public), "admin_port", http_server_port(admin), "database",
+                       config.pool_name, "toggles", toggles_describe(&service.toggles)));
+}
+
+/* Waits for SIGTERM or SIGINT; a second one ends the process at once. */
+static void wait_for_stop(const sigset_t *signals)
+{
+    int signal_number;
+    sigwait(signals, &signal_number);
+    log_line(LOG_INFO, "stopping", json_pack("{s:s}", "signal", strsignal(signal_number)));
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+    CHECK_PTHREAD(pthread_sigmask(SIG_UNBLOCK, signals, NULL));
+}
+
+/* What is in flight is finished, at most until the deadline; items' threads may outlive their
+ * request by a query. */
+static bool drain_requests(struct http_server *public, int64_t deadline_ns)
+{
+    unsigned cut = http_server_stop(public, deadline_ns);
+    while (fan_out_threads() > 0 && clock_now_ns() < deadline_ns)
+        clock_sleep_until(clock_now_ns() + 5 * CLOCK_NS_PER_MS);
+    unsigned threads = fan_out_threads();
+    if (cut > 0 || threads > 0)
+        log_line(
+            LOG_WARN, "stopped with work unfinished",
+            json_pack("{s:I, s:I}", "requests", (json_int_t)cut, "threads", (json_int_t)threads));
+    return cut == 0 && threads == 0;
+}
+
+static bool begin_serving(struct http_server *public, struct http_server *admin)
+{
+    char error[HTTP_ERROR_SIZE];
+    bool ok = http_server_serve(public, error) && http_server_serve(admin, error);
+    if (!ok)
+        fprintf(stderr, "service: %s\n", error);
+    return ok;
+}
+
+static int serve(const sigset_t *signals)
+{
+    name_replica();
+    fill_service();
+    if (database_is_wrong("database-url", config.database_url) ||
+        database_is_wrong("control-database-url", config.control_database_url))
+        return 1;
+    /* The ports before the control thread: a start that ends here must leave no event, least of all
+     * one that calls the life of the service that has the port a crash. */
+    struct http_server *public = open_public();
+    struct http_server *admin = public ? open_admin() : NULL;
+    if (!public || !admin || !open_pool() || !start_control())
+        return 1;
+    bool serving = begin_serving(public, admin);
+    if (serving) {
+        log_start(public, admin);
+        wait_for_stop(signals);
+        atomic_store(&service.stopping, true);
+        clock_sleep_until(clock_now_ns() + config.drain_delay_ms * CLOCK_NS_PER_MS);
+    }
+    bool all_done = drain_requests(public, clock_now_ns() + STOP_TIMEOUT_NS);
+    http_server_stop(admin, clock_now_ns() + CLOCK_NS_PER_S); /* its handlers ask the control */
+    control_stop(service.control);
+    if (all_done)
+        (void)db_pool_close(service.environment.pool);
+    if (!serving)
+        return 1;
+    log_line(LOG_INFO, "stopped", NULL);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    sigset_t signals;
+    int positional_count;
+    enum options_outcome outcome = config_read(&config, argc, argv, &positional_count);
+    if (outcome != OPTIONS_RUN)
+        return outcome == OPTIONS_EXIT_OK ? 0 : 2;
+    if (positional_count > 0 && strcmp(argv[1], "toggle") == 0)
+        return command_toggle(&config, positional_count - 1, argv + 2);
+    if (positional_count == 1 && strcmp(argv[1], "healthcheck") == 0)
+        return command_healthcheck(&config);
+    if (positional_count > 0) {
+        fprintf(stderr, "service: unknown command '%s' (see --help)\n", argv[1]);
+        return 2;
+    }
+    if (!config_check_serving(&config))
+        return 2;
+    /* Blocked before any thread starts, so that only sigwait() sees them. */
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    CHECK_PTHREAD(pthread_sigmask(SIG_BLOCK, &signals, NULL));
+    signal(SIGPIPE, SIG_IGN);
+    log_set_lock_hooks(thread_state_log_wait_begin, thread_state_log_wait_end);
+    thread_state_enter("main", "");
+    thread_state_set(THREAD_IDLE);
+    int status = serve(&signals);
+    thread_state_leave();
+    /* _exit: a thread that never came back may still run, and exit() would free what it uses */
+    fflush(NULL);
+    _exit(status);
+}

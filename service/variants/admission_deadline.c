@@ -1,0 +1,13 @@
+/*
+ * admission=deadline: a connection is never handed to a waiter whose deadline has passed.
+ * FIX of admission_blind.c.
+ */
+#include "service/variants/admission.h"
+
+static bool admit(int64_t deadline_ns, int64_t now_ns)
+{
+    /* FIX: who is too late to write gets nothing, and the next in the queue may be in time. */
+    return now_ns < deadline_ns;
+}
+
+const struct admission_ops admission_deadline = {"deadline", admit};

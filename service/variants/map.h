@@ -1,0 +1,39 @@
+/*
+ * The toggle `map`: the map that a request's threads gather their rows in.
+ */
+#ifndef FLASHOVER_MAP_H
+#define FLASHOVER_MAP_H
+
+#include "service/queries.h"
+#include "service/variants/fatal.h"
+
+struct result_map;
+
+struct map_ops {
+    const char *name;
+    /* An empty map, or NULL without memory. `fatal` is what a detected concurrent write ends in. */
+    struct result_map *(*create)(const struct fatal_ops *fatal);
+    /* Adds a video or replaces the one of the same id. False without memory. Called by many
+     * threads. */
+    bool (*put)(struct result_map *map, const struct video *video);
+    /* The following are for one thread, when all writers are done. */
+    unsigned (*count)(const struct result_map *map);
+    void (*each)(const struct result_map *map,
+                 void (*visit)(void *context, const struct video *video), void *context);
+    void (*destroy)(struct result_map *map);
+};
+
+extern const struct map_ops map_mutex;
+extern const struct map_ops map_unsafe;
+
+/* Points inside a put at which a test, or --map-window-us, can hold a thread. */
+enum map_point { MAP_LOOKED, MAP_WRITING };
+
+/* Called at each point by every put where it is not NULL, which it is by default: the race needs no
+ * help. Set before threads start. */
+extern void (*map_window)(enum map_point point);
+
+/* Makes map_window wait for so many microseconds while writing; 0 takes it away. */
+void map_window_set_us(unsigned window_us);
+
+#endif

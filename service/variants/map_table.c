@@ -1,0 +1,156 @@
+#include "service/variants/map_table.h"
+
+#include "common/check.h"
+
+/* Go's map: bucketCnt 8, load factor 13/2. */
+#define BUCKET_ENTRIES          8
+#define LOAD_FACTOR_NUMERATOR   13
+#define LOAD_FACTOR_DENOMINATOR 2
+
+struct bucket {
+    unsigned used; /* entries 0..used-1 are taken */
+    struct video entries[BUCKET_ENTRIES];
+    struct bucket *overflow;
+};
+
+struct map_buckets {
+    size_t count; /* a power of two; one object with the array, so that no reader can see one
+                     without the other */
+    struct bucket array[];
+};
+
+struct map_allocation {
+    struct map_allocation *next;
+    max_align_t memory[];
+};
+
+/* Zeroed memory that lives as long as the table. The list is atomic, so that racing writers lose
+ * none of it. */
+static void *allocate(struct map_table *table, size_t size_bytes)
+{
+    struct map_allocation *allocation = calloc(1, sizeof *allocation + size_bytes);
+    if (!allocation)
+        return NULL;
+    allocation->next = atomic_load(&table->allocations);
+    while (!atomic_compare_exchange_weak(&table->allocations, &allocation->next, allocation))
+        continue;
+    return allocation->memory;
+}
+
+static struct map_buckets *make_buckets(struct map_table *table, size_t count)
+{
+    struct map_buckets *buckets = allocate(table, sizeof *buckets + count * sizeof(struct bucket));
+    if (buckets)
+        buckets->count = count;
+    return buckets;
+}
+
+/* The finalizer of splitmix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number
+ * generators"). */
+static uint64_t hash_id(int64_t id)
+{
+    uint64_t h = (uint64_t)id;
+    h = (h ^ (h >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    h = (h ^ (h >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return h ^ (h >> 31);
+}
+
+/* The place for an id: its entry, or the next free one, with *is_new set. NULL without memory. */
+static struct video *place(struct map_table *table, struct map_buckets *buckets, int64_t id,
+                           bool *is_new)
+{
+    struct bucket *bucket = &buckets->array[hash_id(id) & (buckets->count - 1)];
+    for (;;) {
+        unsigned used = bucket->used;
+        for (unsigned i = 0; i < used; i++)
+            if (bucket->entries[i].id == id) {
+                *is_new = false;
+                return &bucket->entries[i];
+            }
+        if (used < BUCKET_ENTRIES) {
+            *is_new = true;
+            bucket->used = used + 1;
+            return &bucket->entries[used];
+        }
+        struct bucket *next = bucket->overflow;
+        if (!next) {
+            next = allocate(table, sizeof *next);
+            if (!next)
+                return NULL;
+            bucket->overflow = next;
+        }
+        bucket = next;
+    }
+}
+
+static bool copy_all(struct map_table *table, const struct map_buckets *from,
+                     struct map_buckets *to)
+{
+    for (size_t i = 0; i < from->count; i++)
+        for (const struct bucket *bucket = &from->array[i]; bucket; bucket = bucket->overflow)
+            for (unsigned j = 0; j < bucket->used; j++) {
+                bool is_new;
+                struct video *entry = place(table, to, bucket->entries[j].id, &is_new);
+                if (!entry)
+                    return false;
+                *entry = bucket->entries[j];
+            }
+    return true;
+}
+
+/* Go moves a few buckets with every write; here all move at once, when the table is full. */
+static bool grow(struct map_table *table)
+{
+    struct map_buckets *old = table->buckets;
+    struct map_buckets *doubled = make_buckets(table, 2 * old->count);
+    if (!doubled || !copy_all(table, old, doubled))
+        return false;
+    table->buckets = doubled;
+    return true;
+}
+
+bool map_table_init(struct map_table *table)
+{
+    table->count = 0;
+    atomic_init(&table->allocations, NULL);
+    table->buckets = make_buckets(table, 1);
+    return table->buckets != NULL;
+}
+
+bool map_table_put(struct map_table *table, const struct video *video)
+{
+    struct map_buckets *buckets = table->buckets;
+    if (table->count >= BUCKET_ENTRIES &&
+        table->count * LOAD_FACTOR_DENOMINATOR >= buckets->count * LOAD_FACTOR_NUMERATOR &&
+        !grow(table))
+        return false;
+    bool is_new;
+    struct video *entry = place(table, table->buckets, video->id, &is_new);
+    if (!entry)
+        return false;
+    *entry = *video;
+    table->count += is_new;
+    return true;
+}
+
+void map_table_each(const struct map_table *table,
+                    void (*visit)(void *context, const struct video *video), void *context)
+{
+    const struct map_buckets *buckets = table->buckets;
+    for (size_t i = 0; i < buckets->count; i++)
+        for (const struct bucket *bucket = &buckets->array[i]; bucket; bucket = bucket->overflow)
+            for (unsigned j = 0; j < bucket->used; j++)
+                visit(context, &bucket->entries[j]);
+}
+
+void map_table_destroy(struct map_table *table)
+{
+    struct map_allocation *allocation = atomic_load(&table->allocations);
+    while (allocation) {
+        struct map_allocation *next = allocation->next;
+        free(allocation);
+        allocation = next;
+    }
+    atomic_store(&table->allocations, NULL);
+    table->buckets = NULL;
+}

@@ -1,0 +1,40 @@
+/*
+ * The hash table inside both maps, modelled on Go's: buckets of eight entries with a chain of
+ * overflow buckets, doubled when there are more than 6.5 entries a bucket. It has no lock and no
+ * check of its own: those are the variants'.
+ *
+ * Two threads that write at once lose entries, as in Go, but stay within memory: a table is only
+ * ever replaced as a whole, and what it replaced is kept until the end, as a garbage collector
+ * would keep it for whoever still looks.
+ */
+#ifndef FLASHOVER_MAP_TABLE_H
+#define FLASHOVER_MAP_TABLE_H
+
+#include "service/queries.h"
+
+#include <stdatomic.h>
+
+struct map_buckets;
+struct map_allocation;
+
+struct map_table {
+    struct map_buckets *buckets; /* plain on purpose: the race on it is the lesson */
+    unsigned count;
+    struct map_allocation *_Atomic allocations; /* everything to free at the end */
+};
+
+/* False without memory; the table is then empty and unusable. */
+bool map_table_init(struct map_table *table) __attribute__((warn_unused_result));
+
+/* Adds a copy of the video or replaces the one of the same id. False without memory. Grows as
+ * needed. */
+bool map_table_put(struct map_table *table, const struct video *video)
+    __attribute__((warn_unused_result));
+
+/* Visits the entries in no order. */
+void map_table_each(const struct map_table *table,
+                    void (*visit)(void *context, const struct video *video), void *context);
+
+void map_table_destroy(struct map_table *table);
+
+#endif

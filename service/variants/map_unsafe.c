@@ -1,0 +1,86 @@
+/*
+ * map=unsafe: the same map with no lock, and Go's own check of it.
+ * BUG, mended in map_mutex.c.
+ *
+ * The check is that of mapassign() in Go's runtime/map.go: a flag is looked at and flipped before
+ * the write, and looked at and flipped back after it. It finds a second writer often, not always:
+ * it is a detector, not a lock.
+ */
+#include "common/check.h"
+#include "service/variants/map.h"
+#include "service/variants/map_table.h"
+
+#include <stdatomic.h>
+
+struct result_map {
+    struct map_table table; /* FLAW: written by every thread at once */
+    const struct fatal_ops *fatal;
+    /* Relaxed loads and stores cost what plain ones do and order nothing; but a plain flag's second
+     * look would be optimized away, since the compiler may assume that no other thread writes it.
+     */
+    _Atomic unsigned writing;
+};
+
+static void pass(enum map_point point)
+{
+    if (map_window)
+        map_window(point);
+}
+
+static struct result_map *create(const struct fatal_ops *fatal)
+{
+    struct result_map *map = calloc(1, sizeof *map);
+    if (!map)
+        return NULL;
+    map->fatal = fatal;
+    atomic_init(&map->writing, 0);
+    if (!map_table_init(&map->table)) {
+        free(map);
+        return NULL;
+    }
+    return map;
+}
+
+/* Looks at the flag, which must read `expected`, and flips it: two steps, as in Go, and another
+ * thread may come between. */
+static void look_and_flip(struct result_map *map, unsigned expected)
+{
+    unsigned writing = atomic_load_explicit(&map->writing, memory_order_relaxed);
+    if (writing != expected)
+        map->fatal->concurrent_map_writes();
+    if (expected == 0)
+        pass(MAP_LOOKED);
+    writing = atomic_load_explicit(&map->writing, memory_order_relaxed);
+    atomic_store_explicit(&map->writing, writing ^ 1U, memory_order_relaxed);
+}
+
+static bool put(struct result_map *map, const struct video *video)
+{
+    /* FLAW: a second writer writes along. */
+    look_and_flip(map, 0);
+    pass(MAP_WRITING);
+    bool ok = map_table_put(&map->table, video);
+    look_and_flip(map, 1);
+    return ok;
+}
+
+static unsigned count(const struct result_map *map)
+{
+    return map->table.count;
+}
+
+static void each(const struct result_map *map,
+                 void (*visit)(void *context, const struct video *video), void *context)
+{
+    map_table_each(&map->table, visit, context);
+}
+
+static void destroy(struct result_map *map)
+{
+    if (!map)
+        return;
+    map_table_destroy(&map->table);
+    free(map);
+}
+
+const struct map_ops map_unsafe = {"unsafe", create, put, count, each, destroy};

@@ -1,0 +1,20 @@
+#include "service/variants/map.h"
+
+#include <stddef.h>
+#include <unistd.h>
+
+void (*map_window)(enum map_point point);
+
+static unsigned window_us;
+
+static void wait_while_writing(enum map_point point)
+{
+    if (point == MAP_WRITING)
+        usleep(window_us);
+}
+
+void map_window_set_us(unsigned us)
+{
+    window_us = us;
+    map_window = us ? wait_while_writing : NULL;
+}
