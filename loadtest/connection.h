@@ -1,0 +1,65 @@
+/*
+ * One non-blocking HTTP connection: connects, sends a request, reads the answer, is kept for the
+ * next. It lives in one epoll set and is used by one thread.
+ */
+#ifndef FLASHOVER_LOADTEST_CONNECTION_H
+#define FLASHOVER_LOADTEST_CONNECTION_H
+
+#include "loadtest/response_parser.h"
+#include "loadtest/target.h"
+
+#include <stdint.h>
+
+enum connection_state {
+    CONNECTION_CLOSED,
+    CONNECTION_CONNECTING,
+    CONNECTION_SENDING,
+    CONNECTION_RECEIVING,
+    CONNECTION_IDLE, /* open, with no request on it */
+};
+
+/* What a step came to. All but PENDING and ANSWERED leave the connection closed. */
+enum connection_result {
+    CONNECTION_PENDING,        /* wait for the next event */
+    CONNECTION_ANSWERED,       /* `response` is whole */
+    CONNECTION_CONNECT_FAILED, /* `problem` says why */
+    CONNECTION_CUT_OFF,        /* reset or closed before the answer was whole */
+    CONNECTION_BROKEN,         /* what came back is no HTTP */
+    CONNECTION_IDLE_CLOSED,    /* it was idle; no request is affected */
+};
+
+struct connection {
+    enum connection_state state;
+    int fd;       /* -1 when closed */
+    int epoll_fd; /* the set it is in */
+    void *owner;  /* what epoll_event.data.ptr becomes */
+    struct response_parser response;
+    const char *problem; /* fixed text, after a failure */
+    int64_t sent_at_ns;  /* when the first byte was handed to the kernel; 0: not yet */
+    char request[TARGET_REQUEST_SIZE];
+    size_t request_size;
+    size_t request_sent;
+};
+
+/* A closed connection whose events carry `owner`. */
+void connection_init(struct connection *connection, int epoll_fd, void *owner);
+
+/* Starts a request for `feed_id` on a closed or an idle connection. */
+enum connection_result connection_start(struct connection *connection, const struct target *target,
+                                        uint32_t feed_id, size_t body_limit_bytes,
+                                        enum response_excess excess);
+
+/* Goes on after epoll reported the connection. `buffer` is scratch space of the caller. */
+enum connection_result connection_step(struct connection *connection, char *buffer,
+                                       size_t buffer_size);
+
+/* After ANSWERED: keeps the connection if it can be kept (idle), else closes it. */
+void connection_finish(struct connection *connection);
+
+/* Gives up whatever is going on. */
+void connection_close(struct connection *connection);
+
+/* Closes and frees what the connection owns. */
+void connection_destroy(struct connection *connection);
+
+#endif

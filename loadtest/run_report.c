@@ -1,0 +1,178 @@
+#include "loadtest/run_report.h"
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "loadtest/verdict.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+#define WIDTH           100
+#define ERRORS_SHOWN    12
+#define MESSAGE_COLUMNS 60
+
+static void format_us(char out[RUN_REPORT_LATENCY_SIZE], const char *prefix, int64_t us)
+{
+    if (us < 1000)
+        snprintf(out, RUN_REPORT_LATENCY_SIZE, "%s%d us", prefix, (int)us);
+    else if (us < 10000)
+        snprintf(out, RUN_REPORT_LATENCY_SIZE, "%s%.2f ms", prefix, (double)us / 1e3);
+    else if (us < 999500)
+        snprintf(out, RUN_REPORT_LATENCY_SIZE, "%s%.0f ms", prefix, (double)us / 1e3);
+    else
+        snprintf(out, RUN_REPORT_LATENCY_SIZE, "%s%.2f s", prefix, (double)us / 1e6);
+}
+
+void run_report_latency(char out[RUN_REPORT_LATENCY_SIZE], const struct histogram *histogram,
+                        double percent, uint64_t timeouts, int64_t timeout_ns)
+{
+    int64_t us = histogram_percentile_us(histogram, percent);
+    int64_t timeout_us = timeout_ns / CLOCK_NS_PER_US;
+    if (histogram->count == 0)
+        snprintf(out, RUN_REPORT_LATENCY_SIZE, "-");
+    else if (timeouts > 0 && histogram_index(us) >= histogram_index(timeout_us))
+        format_us(out, ">=", timeout_us);
+    else
+        format_us(out, "", us);
+}
+
+static void add_wrapped(void *argument, const char *sentence)
+{
+    struct text *out = argument;
+    size_t column = 0;
+    while (*sentence) {
+        size_t word = strcspn(sentence, " ");
+        if (column > 0 && 6 + column + 1 + word > WIDTH)
+            column = 0;
+        text_addf(out, "%s%.*s", column == 0 ? "\n      " : " ", (int)word, sentence);
+        column += word + 1;
+        sentence += word + (sentence[word] == ' ');
+    }
+}
+
+static void add_header(struct text *out, const struct load_settings *settings,
+                       const struct load_result *result)
+{
+    const struct schedule *schedule = &settings->schedule;
+    const struct ledger *ledger = &result->stats->ledger;
+    text_addf(out, "%s\n", settings->target.url);
+    text_addf(out,
+              "open loop, constant spacing: %.6g req/s for %.6g s = %" PRIu64
+              " requests (seed %" PRIu64 "), timeout %.4g s\n",
+              schedule->rate_per_s, schedule->duration_s, schedule->count, schedule->seed,
+              (double)settings->timeout_ns / (double)CLOCK_NS_PER_S);
+    if (settings->check == LOAD_CHECK_FEED)
+        text_addf(out, "each answer is held against the data rule, entry by entry (%u items)\n",
+                  settings->items);
+    double share = ledger->scheduled
+                       ? 100.0 * (double)ledger->outcomes[OUTCOME_OK] / (double)ledger->scheduled
+                       : 0;
+    text_addf(out, "\n%s: %" PRIu64 " of %" PRIu64 " requests were answered %s (%.*f %%)",
+              verdict_word(result), ledger->outcomes[OUTCOME_OK], ledger->scheduled,
+              settings->check == LOAD_CHECK_FEED ? "right" : "well",
+              share > 99 && share < 100 ? 3 : 1, share);
+    verdict_explain(result, settings, add_wrapped, out);
+    text_add(out, "\n");
+}
+
+static void add_ledger(struct text *out, const struct load_result *result)
+{
+    const struct ledger *ledger = &result->stats->ledger;
+    text_addf(out, "\n%-26s %10s %9s\n", "outcome", "requests", "share");
+    for (size_t i = 0; i < OUTCOME_COUNT; i++) {
+        if (ledger->outcomes[i] == 0 && i != OUTCOME_OK && i != OUTCOME_WRONG)
+            continue;
+        text_addf(out, "%-26s %10" PRIu64 " %7.2f %%\n", ledger_outcome_label((enum outcome)i),
+                  ledger->outcomes[i],
+                  ledger->scheduled
+                      ? 100.0 * (double)ledger->outcomes[i] / (double)ledger->scheduled
+                      : 0);
+    }
+    text_addf(out, "%-26s %10" PRIu64 "   %s: %" PRIu64 " sent + %" PRIu64 " dropped\n",
+              "scheduled", ledger->scheduled, result->balanced ? "balanced" : "NOT BALANCED",
+              ledger->sent, ledger->outcomes[OUTCOME_DROPPED]);
+}
+
+static void add_latency_row(struct text *out, const char *name, const struct histogram *histogram,
+                            uint64_t timeouts, int64_t timeout_ns)
+{
+    static const double percents[] = {50, 90, 99, 100};
+    text_addf(out, "%-46s", name);
+    for (size_t i = 0; i < sizeof percents / sizeof percents[0]; i++) {
+        char latency[RUN_REPORT_LATENCY_SIZE];
+        run_report_latency(latency, histogram, percents[i], timeouts, timeout_ns);
+        text_addf(out, " %10s", latency);
+    }
+    text_add(out, "\n");
+}
+
+static void add_latencies(struct text *out, const struct load_settings *settings,
+                          const struct load_result *result)
+{
+    const struct load_stats *stats = result->stats;
+    uint64_t timeouts = stats->ledger.outcomes[OUTCOME_TIMEOUT];
+    text_addf(out, "\n%-46s %10s %10s %10s %10s\n", "latency", "p50", "p90", "p99", "max");
+    add_latency_row(out, "of all that ended, from the intended start", &stats->response_all,
+                    timeouts, settings->timeout_ns);
+    add_latency_row(out, "of the right answers, from the intended start", &stats->response_ok, 0,
+                    settings->timeout_ns);
+    add_latency_row(out, "of all answers, from the real send (service)", &stats->service, 0,
+                    settings->timeout_ns);
+    add_latency_row(out, "how late the load tester itself sent", &stats->lag, 0,
+                    settings->timeout_ns);
+}
+
+static void add_error(struct text *out, const struct error_row *row)
+{
+    char status[12] = "-";
+    char ecode[12] = "-";
+    if (row->http_status)
+        snprintf(status, sizeof status, "%d", row->http_status);
+    if (row->ecode)
+        snprintf(ecode, sizeof ecode, "%d", row->ecode);
+    text_addf(out, "%8" PRIu64 " %8.2f s  %4s  %6s  ", row->count,
+              (double)row->first_at_ns / (double)CLOCK_NS_PER_S, status, ecode);
+    text_addf(out, "%s\n", row->message);
+    if (row->request_id[0])
+        text_addf(out, "%36s first request id: %s\n", "", row->request_id);
+}
+
+static void add_errors(struct text *out, const struct error_table *errors)
+{
+    uint64_t rest = errors->other;
+    if (errors->row_count == 0)
+        return;
+    text_addf(out, "\n%8s %10s  %4s  %6s  %s\n", "errors", "first at", "HTTP", "ecode", "message");
+    for (size_t i = 0; i < errors->row_count; i++) {
+        if (i < ERRORS_SHOWN)
+            add_error(out, &errors->rows[i]);
+        else
+            rest += errors->rows[i].count;
+    }
+    if (rest > 0)
+        text_addf(out, "%8" PRIu64 " %10s  %4s  %6s  others\n", rest, "", "", "");
+}
+
+static void add_service(struct text *out, const struct scrape_result *service)
+{
+    double use_ms = scrape_mean_use_s(service) * 1e3;
+    text_add(out, "\nservice   ");
+    if (!isnan(service->last.pool_max))
+        text_addf(out, "pool at worst %.0f of %.0f used, %.0f waiting; %.0f checkouts timed out; ",
+                  service->pool_used_peak, service->last.pool_max, service->pool_pending_peak,
+                  service->timeouts);
+    if (!isnan(use_ms))
+        text_addf(out, "mean use %.2f ms; ", use_ms);
+    text_addf(out, "%u crash%s\n", service->restarts, service->restarts == 1 ? "" : "es");
+}
+
+void run_report_write(struct text *out, const struct load_settings *settings,
+                      const struct load_result *result)
+{
+    add_header(out, settings, result);
+    add_ledger(out, result);
+    add_latencies(out, settings, result);
+    add_errors(out, &result->stats->errors);
+    if (result->has_service)
+        add_service(out, &result->service);
+}

@@ -1,0 +1,22 @@
+/*
+ * A run's report for a terminal: at most 100 columns, plain text.
+ */
+#ifndef FLASHOVER_LOADTEST_RUN_REPORT_H
+#define FLASHOVER_LOADTEST_RUN_REPORT_H
+
+#include "common/text.h"
+#include "loadtest/load_run.h"
+
+/* Appends the whole report. */
+void run_report_write(struct text *out, const struct load_settings *settings,
+                      const struct load_result *result);
+
+/* Room for a latency as run_report_latency writes it. */
+#define RUN_REPORT_LATENCY_SIZE 24
+
+/* "850 us", "4.21 ms", "312 ms", "1.25 s"; ">=5.00 s" where requests that never got an answer put
+ * the percentile at the timeout (timeouts > 0), "-" when nothing was recorded. */
+void run_report_latency(char out[RUN_REPORT_LATENCY_SIZE], const struct histogram *histogram,
+                        double percent, uint64_t timeouts, int64_t timeout_ns);
+
+#endif
