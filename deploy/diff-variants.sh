@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Each bug beside its fix: the diff is the lesson.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../service/variants"
+for pair in 'map_unsafe map_mutex' 'query_per_item query_batched' 'release_on_success release_always' \
+    'admission_blind admission_deadline'; do
+    read -r bug fix <<<"$pair"
+    printf '==== %s.c (bug) -> %s.c (fix)\n' "$bug" "$fix"
+    diff -u "$bug.c" "$fix.c" || true # they differ: that is the point
+done

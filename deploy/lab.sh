@@ -1,0 +1,429 @@
+#!/usr/bin/env bash
+# The lab on one machine: a private PostgreSQL, the service under a supervisor, and for the demo the load tester.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$here")
+readonly here root
+# shellcheck source=process.sh
+. "$here/process.sh"
+
+readonly ready_timeout_s=30
+readonly guard_timeout_s=40
+
+usage() {
+    cat <<'USAGE'
+usage: lab.sh demo | up | down | reset | logs [-f]
+
+  demo   sets the fire off and shows the fix, on a lab of its own that is gone afterwards; results in build/demo
+  up     starts a lab and leaves it running: build/lab/env has its addresses
+  down   ends it and removes everything of it
+  reset  data and toggles as new, while it runs
+  logs   shows the service's log; -f or FOLLOW=1 follows it
+
+PORT_BASE (default 8080): the public port; the admin port is the next one, the load tester's is PORT_BASE + 10.
+A lab on another PORT_BASE is a second lab, in build/lab-PORT_BASE. FLASHOVER_ options in the environment reach the service.
+USAGE
+}
+
+fail() {
+    printf 'lab.sh: %s\n' "$1" >&2
+    exit 1
+}
+
+usage_error() {
+    printf 'lab.sh: %s (see lab.sh --help)\n' "$1" >&2
+    exit 2
+}
+
+# ---- ending a lab ------------------------------------------------------------------------------------------------
+
+# Ends everything that belongs to the lab in $1 and removes its temporary folder. Works from the files alone, so that it
+# also clears away what a killed run left behind.
+teardown() {
+    local home=$1 temp='' pid
+    if [[ -s $home/temp ]]; then
+        temp=$(<"$home/temp")
+    fi
+    # For a supervisor that has been started but not registered itself yet: it looks for this after it has.
+    [[ -z $temp || ! -d $temp ]] || : >"$temp/ending"
+    if pid=$(registered_pid "$home/setup.pid"); then
+        kill -s TERM -- "-$pid" 2>/dev/null || true # it leads a process group of its own
+        end_registered "$home/setup.pid" 5 TERM KILL || true
+    fi
+    end_registered "$home/supervisor.pid" 10 TERM KILL || true
+    end_registered "$home/service.pid" 5 KILL || true
+    if [[ -n $temp && -d $temp ]]; then
+        if [[ -d $temp/postgres ]]; then
+            "$here/postgres.sh" stop "$temp/postgres" || true
+            [[ ! -e $temp/postgres/postgres.log ]] || cp "$temp/postgres/postgres.log" "$home/postgres.log" || true
+        fi
+        remove_folder "$temp"
+    fi
+    rm -f "$home"/{temp,env,admin-token,setup.pid,setup.log,supervisor.pid,service.pid} "$home"/*.new
+}
+
+# A process that was just told to end may still write for a moment.
+remove_folder() {
+    local deadline=$(($(now_ms) + 5000))
+    until rm -rf -- "$1" 2>/dev/null; do
+        (($(now_ms) < deadline)) || return 1
+        sleep 0.05
+    done
+}
+
+# The guard: a process in a session of its own that holds the reading end of a pipe from its lab's starter. When that
+# ends, however it ends, SIGKILL included, the guard reads end-of-file and clears the lab away, unless told to keep it.
+cmd_guard() {
+    local home=$1 after=$2 word=''
+    trap '' INT TERM HUP PIPE
+    read -r word || true
+    if [[ $word == keep ]]; then
+        rm -f "$home/teardown.log"
+        return
+    fi
+    teardown "$home"
+    [[ -s $home/teardown.log ]] || rm -f "$home/teardown.log"
+    [[ $after != remove ]] || rm -rf -- "$home"
+}
+
+start_guard() {
+    exec {guard_in}> >(exec setsid bash "$here/lab.sh" guard "$home" "$1" >/dev/null 2>>"$home/teardown.log")
+    guard_pid=$!
+    guard_start=$(process_start "$guard_pid")
+}
+
+# Lets the guard go: with the word keep it leaves the lab as it is, without a word it clears it away.
+release_guard() {
+    [[ -n $guard_pid ]] || return 0
+    if (($# > 0)); then
+        printf '%s\n' "$1" >&"$guard_in"
+    fi
+    exec {guard_in}>&-
+    # Not by `wait`: older shells know the last process substitution only.
+    local deadline=$(($(now_ms) + guard_timeout_s * 1000))
+    while [[ $(process_start "$guard_pid") == "$guard_start" ]] && (($(now_ms) < deadline)); do
+        sleep 0.02
+    done
+    guard_pid=''
+}
+
+end_job() {
+    [[ -n $job ]] || return 0
+    if register_process "$home/job.pid" "$job"; then
+        # With all of its group, where it leads one: else it would answer only after its own child has ended.
+        kill -s TERM -- "-$job" 2>/dev/null || kill -s TERM "$job" 2>/dev/null
+        wait_gone "$home/job.pid" 5 || end_registered "$home/job.pid" 5 KILL
+    fi
+    rm -f "$home/job.pid"
+    job=''
+}
+
+# Runs for every end of `up` and `demo`. Nothing may interrupt it.
+on_exit() {
+    local status=$?
+    trap '' INT TERM HUP PIPE
+    set +e
+    exec 2>/dev/null # all is said; the shell's own "Terminated" about our children is no news
+    end_job
+    release_guard
+    if [[ -n $tee_pid ]]; then
+        exec >&- 2>&-
+        while process_start "$tee_pid" >/dev/null; do
+            sleep 0.02
+        done
+    fi
+    exit "$status"
+}
+
+# `up` and `demo` work in a session of their own, behind this front, which alone gets the terminal's signals and passes
+# them on to one process, as TERM. Were they to reach the whole group, as a Ctrl-C does, they would meet the worker in the
+# middle of $(...), where bash (5.2) may spin for ever on a SIGINT.
+behind_front() {
+    local status=0
+    end_worker() {
+        ended=$1
+        [[ -z $worker ]] || kill -s TERM "$worker" 2>/dev/null || true
+    }
+    trap 'end_worker 130' INT
+    trap 'end_worker 143' TERM
+    trap 'end_worker 129' HUP
+    setpriv --pdeathsig TERM -- setsid bash "$here/lab.sh" "$@" </dev/null &
+    worker=$!
+    ((ended == 0)) || end_worker "$ended"
+    # A signal ends the wait, not the worker, which still has to clear away.
+    while kill -0 "$worker" 2>/dev/null; do
+        wait "$worker" 2>/dev/null || true
+    done
+    wait "$worker" || status=$?
+    ((ended == 0)) || status=$ended
+    exit "$status"
+}
+
+cmd_up() {
+    behind_front work_up
+}
+
+cmd_demo() {
+    behind_front work_demo
+}
+
+catch_signals() {
+    trap on_exit EXIT
+    trap 'exit 143' TERM
+    trap '' INT HUP
+}
+
+# Runs a command in the background and waits, so that a signal is answered at once and not after the command. The status
+# is the command's. The guard's pipe stays with us alone: it must close when we end.
+run_job() {
+    local status=0
+    setpriv --pdeathsig TERM -- "$@" {guard_in}>&- &
+    job=$!
+    wait "$job" || status=$?
+    job=''
+    return "$status"
+}
+
+# ---- starting a lab ----------------------------------------------------------------------------------------------
+
+check_programs() {
+    local program
+    for program in "$@"; do
+        [[ -x $root/build/$program ]] || fail "build/$program is missing; run make first"
+    done
+    for program in setsid setpriv flock curl psql; do
+        command -v "$program" >/dev/null || fail "$program is not installed; run deploy/deps.sh run"
+    done
+}
+
+# One starter at a time for each lab. The lock ends with this process; nothing that it starts may inherit it.
+take_lock() {
+    mkdir -p "$root/build"
+    exec {lock}>"$1"
+    flock --nonblock "$lock" || fail "$2"
+}
+
+make_home() {
+    mkdir -p "$home"
+    temp=$(mktemp -d "${TMPDIR:-/tmp}/flashover-lab.XXXXXX")
+    printf '%s\n' "$temp" >"$home/temp"
+    # The database's own user passes through to its folder, which nobody else may enter.
+    chmod 0711 "$temp"
+}
+
+start_database() {
+    local status=0
+    # A process group of its own: whoever ends this early can end all of it. What it says is shown only if it fails by
+    # itself, not when it is ended.
+    setpriv --pdeathsig TERM -- setsid "$here/postgres.sh" start "$temp/postgres" {guard_in}>&- {lock}>&- \
+        >"$home/setup.log" 2>&1 &
+    job=$!
+    register_process "$home/setup.pid" "$job" || true
+    wait "$job" || status=$?
+    job=''
+    ((status == 0)) || fail "the private PostgreSQL did not start: $(tail -n 1 "$home/setup.log")"
+    rm -f "$home"/setup.{pid,log}
+    # shellcheck source=/dev/null
+    . "$temp/postgres/env"
+}
+
+# $1: public port; the rest: arguments of the service.
+start_service() {
+    local port=$1
+    shift
+    (umask 0077 && random_secret >"$home/admin-token")
+    # URLs go in by the environment, which other users cannot read. The owner's stays out of the service's reach.
+    # The supervisor is in a session of its own: no Ctrl-C and no hang-up comes to it or the service.
+    env -u FLASHOVER_OWNER_DATABASE_URL -u FLASHOVER_PG_SUPERUSER_URL -u FLASHOVER_PG_PORT \
+        FLASHOVER_LISTEN="127.0.0.1:$port" \
+        FLASHOVER_ADMIN_LISTEN="127.0.0.1:$((port + 1))" \
+        FLASHOVER_ADMIN_TOKEN_FILE="$home/admin-token" \
+        setsid "$here/supervise.sh" "$home" "$root/build/service" "$@" {guard_in}>&- {lock}>&- \
+        >/dev/null 2>&1 </dev/null &
+    supervisor=$!
+    wait_ready "http://127.0.0.1:$port/readyz"
+}
+
+wait_ready() {
+    local deadline=$(($(now_ms) + ready_timeout_s * 1000)) status
+    while kill -0 "$supervisor" 2>/dev/null; do
+        status=$(curl --silent --noproxy '*' --max-time 1 --output /dev/null --write-out '%{http_code}' "$1") || true
+        if [[ $status == 200 ]]; then
+            disown "$supervisor"
+            return
+        fi
+        (($(now_ms) < deadline)) ||
+            fail "the service is not ready after $ready_timeout_s s; its last line: $(tail -n 1 "$home/service.log")"
+        sleep 0.05
+    done
+    fail "the service did not start: $(grep -v '"program":"supervisor"' "$home/service.log" | tail -n 1)"
+}
+
+# ---- commands ----------------------------------------------------------------------------------------------------
+
+# Sets port_base and home from PORT_BASE.
+choose_lab() {
+    port_base=${PORT_BASE:-8080}
+    [[ $port_base =~ ^[1-9][0-9]{0,4}$ && $port_base -le 65525 ]] ||
+        usage_error "PORT_BASE=$port_base: wants a port from 1 to 65525"
+    home=$root/build/lab
+    ((port_base == 8080)) || home+=-$port_base
+}
+
+write_env() {
+    (
+        umask 0077
+        cat >"$home/env.new" <<ENV
+export FLASHOVER_URL=http://127.0.0.1:$port_base
+export FLASHOVER_ADMIN_URL=http://127.0.0.1:$((port_base + 1))
+export FLASHOVER_LOADTEST_URL=http://127.0.0.1:$((port_base + 10))
+export FLASHOVER_ADMIN_TOKEN_FILE='$home/admin-token'
+export FLASHOVER_OWNER_DATABASE_URL='$FLASHOVER_OWNER_DATABASE_URL'
+export FLASHOVER_CONTROL_DATABASE_URL='$FLASHOVER_CONTROL_DATABASE_URL'
+ENV
+    )
+    mv "$home/env.new" "$home/env"
+}
+
+print_what_to_try() {
+    local dir=${home#"$root/"} url=http://127.0.0.1:$port_base admin=http://127.0.0.1:$((port_base + 1)) make=''
+    ((port_base == 8080)) || make=" PORT_BASE=$port_base"
+    cat <<TRY
+The lab is up at $url, and healthy. Set the fire off:
+
+  curl -sS -X PATCH $admin/v1/toggles -H "Authorization: Bearer \$(cat $dir/admin-token)" -d '{"query":"per_item","map":"unsafe"}'
+  curl -sS -o /dev/null -w '%{http_code}\\n' "$url/v1/feeds/7?items=300"
+  build/loadtest run --url '$url/v1/feeds/{feed}'
+
+Look at it (the log with: make logs$make):
+
+  curl -sS $admin/debug/pool -H "Authorization: Bearer \$(cat $dir/admin-token)"
+  curl -sS $admin/metrics -H "Authorization: Bearer \$(cat $dir/admin-token)"
+
+Put it out: first the crash, then the pool; the second way works while the service is down, too.
+
+  curl -sS -X PATCH $admin/v1/toggles -H "Authorization: Bearer \$(cat $dir/admin-token)" -d '{"map":"mutex"}'
+  ( . $dir/env && build/service toggle map=mutex query=batched )
+
+All addresses, for your shell:  . $dir/env
+As new: make reset$make   The end: make down$make
+TRY
+}
+
+cmd_work_up() {
+    local port
+    choose_lab
+    check_programs service
+    take_lock "$root/build/.lab-$port_base.lock" "another make up or down of this lab is at work"
+    if registered_pid "$home/supervisor.pid" >/dev/null && [[ -s $home/env ]]; then
+        printf 'The lab is already up: . %s\n' "${home#"$root/"}/env"
+        return
+    fi
+    if [[ -d $home ]]; then
+        teardown "$home" # what a crash of the machine left
+    fi
+    for port in "$port_base" "$((port_base + 1))"; do
+        port_is_free "$port" || fail "port $port is taken; choose another with PORT_BASE"
+    done
+    catch_signals
+    make_home
+    start_guard remove
+    start_database
+    start_service "$port_base"
+    write_env
+    release_guard keep
+    print_what_to_try
+}
+
+cmd_down() {
+    choose_lab
+    take_lock "$root/build/.lab-$port_base.lock" "another make up or down of this lab is at work"
+    if [[ ! -d $home ]]; then
+        printf 'The lab is not up.\n'
+        return
+    fi
+    trap '' INT HUP # half a teardown helps nobody, and it has its bounds
+    teardown "$home"
+    rm -rf -- "$home"
+    printf 'The lab is down.\n'
+}
+
+cmd_reset() {
+    local began
+    choose_lab
+    [[ -s $home/env ]] || fail 'the lab is not up'
+    # shellcheck source=/dev/null
+    . "$home/env"
+    began=$(now_ms)
+    "$root/migrations/migrate" down all
+    "$root/migrations/migrate" up
+    printf 'Data and toggles are as new (%d ms).\n' "$(($(now_ms) - began))"
+}
+
+cmd_logs() {
+    choose_lab
+    [[ -e $home/service.log ]] || fail 'the lab is not up'
+    if [[ ${1:-} == -f || ${FOLLOW:-0} == 1 ]]; then
+        exec tail -n 200 -f "$home/service.log"
+    fi
+    tail -n 200 "$home/service.log"
+}
+
+# Two neighbouring ports that nobody listens on.
+free_port_pair() {
+    local port try
+    for ((try = 0; try < 200; try++)); do
+        port=$(random_port)
+        if port_is_free "$port" && port_is_free $((port + 1)); then
+            printf '%s\n' "$port"
+            return
+        fi
+    done
+    fail 'found no free ports'
+}
+
+cmd_work_demo() {
+    local port status=0 name
+    # The demo is the documented one: no option of the caller's shell may change it.
+    for name in "${!FLASHOVER_@}"; do
+        unset "$name"
+    done
+    home=$root/build/demo
+    check_programs service loadtest
+    take_lock "$root/build/.demo.lock" 'another demo is running in this folder'
+    if [[ -d $home ]]; then
+        teardown "$home"
+        rm -f "$home"/{output.txt,matrix.json,service.log,postgres.log,teardown.log}
+    fi
+    catch_signals
+    make_home
+    # tee must not end by the same Ctrl-C or hang-up: what comes after it is to be kept as well.
+    exec > >(trap '' INT TERM HUP PIPE && exec tee --output-error=warn "$home/output.txt" 2>/dev/null {lock}>&-) 2>&1
+    tee_pid=$!
+    start_guard keep-results
+    port=$(free_port_pair)
+    printf 'Starting a private PostgreSQL with 100003 videos and 1000 feeds, and the service ...\n'
+    start_database
+    start_service "$port" --admission blind
+    run_job "$root/build/loadtest" matrix --url "http://127.0.0.1:$port/v1/feeds/{feed}" \
+        --admin-url "http://127.0.0.1:$((port + 1))" --admin-token-file "$home/admin-token" \
+        --json "$home/matrix.json" || status=$?
+    printf '\nKept in build/demo: output.txt, matrix.json, service.log, postgres.log\n'
+    exit "$status"
+}
+
+declare home='' temp='' port_base='' job='' supervisor='' guard_pid='' guard_start='' guard_in='' tee_pid='' lock='' worker='' ended=0
+
+case ${1:-} in
+    up | down | reset | demo) (($# == 1)) || usage_error "unexpected argument $2" ;;
+    logs) (($# == 1)) || [[ $# == 2 && $2 == -f ]] || usage_error "unexpected argument $2" ;;
+    work_up | work_demo) (($# == 1)) || usage_error "$1 is for internal use" ;;
+    guard) (($# == 3)) || usage_error 'guard is for internal use' ;;
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    *) usage_error 'say demo, up, down, reset or logs' ;;
+esac
+"cmd_$1" "${@:2}"
