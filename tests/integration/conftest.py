@@ -1,0 +1,77 @@
+"""One PostgreSQL for the session, services by request, their logs printed when a test fails."""
+import contextlib
+import signal
+
+import pytest
+
+from lab import Postgres, Service
+
+LOG_TAIL_LINES = 60
+
+
+def pytest_configure():
+    # So that a timeout's or a CI's TERM cleans up as a Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def session_postgres():
+    with Postgres() as postgres:
+        yield postgres
+
+
+@pytest.fixture
+def postgres(session_postgres):
+    """The session's database, with no toggle stored."""
+    session_postgres.clear_toggles()
+    return session_postgres
+
+
+@pytest.fixture
+def start_service(postgres):
+    """start_service(pool_size=4, …) -> a Service that ends with the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **options: stack.enter_context(Service(postgres, **options))
+
+
+@pytest.fixture(scope="module")
+def outage_postgres():
+    """A server of its own for tests that kill it; shared by a module."""
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres(outage_postgres):
+    """A server that the test may kill: it is brought back for the next one."""
+    if not outage_postgres.accepts():
+        outage_postgres.start()
+    outage_postgres.clear_toggles()
+    return outage_postgres
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    for service in [s for s in Service.started if not s.alive()]:
+        Service.started.remove(service)
+        service.log_file.unlink(missing_ok=True)
+
+
+def pytest_sessionfinish():
+    for service in Service.started:
+        service.log_file.unlink(missing_ok=True)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport():
+    report = (yield).get_result()
+    if not report.failed:
+        return
+    for service in dict.fromkeys(Service.started):
+        if service.log_file.exists():
+            tail = "\n".join(service.log().splitlines()[-LOG_TAIL_LINES:])
+            report.sections.append((f"log of the service on port {service.port}", tail))
+        log = service.postgres.log_file()
+        if log.exists():
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
+            report.sections.append((f"log of PostgreSQL in {log.parent}", tail))

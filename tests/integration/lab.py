@@ -1,0 +1,335 @@
+"""A private PostgreSQL and the programs under test, as context managers, for the integration tests.
+
+Whatever is started here ends with its `with` block, also when a test fails or is interrupted; the
+service dies with this process even if that is killed.
+"""
+import os
+import random
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psycopg2
+
+from exposition import parse_metrics
+from http_client import Client
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = Path(os.environ.get("FLASHOVER_BUILD", ROOT / "build"))
+SERVICE = BUILD / "service"
+WAIT_S = 30  # for anything that must happen, where the contract names no time; generous, machines are busy
+
+ROLE_URLS = {
+    "owner": "FLASHOVER_OWNER_DATABASE_URL",
+    "app": "FLASHOVER_DATABASE_URL",
+    "control": "FLASHOVER_CONTROL_DATABASE_URL",
+    "superuser": "FLASHOVER_PG_SUPERUSER_URL",
+}
+
+
+def wait_for(condition, what, timeout_s=WAIT_S, interval_s=0.01):
+    """Returns the condition's first true value."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
+        time.sleep(interval_s)
+
+
+def clean_environment(**more):
+    """Options come from FLASHOVER_* and libpq's PG* too; a test must not see those of the shell it runs in."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("FLASHOVER_", "PG"))}
+    return {**kept, **more}
+
+
+def free_port():
+    """Below the range that the kernel hands out to outgoing connections, so that none of them takes it meanwhile."""
+    while True:
+        port = random.randint(15000, 29999)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+
+
+class Postgres:
+    """deploy/postgres.sh in a folder of its own."""
+
+    def __init__(self):
+        self.directory = Path(tempfile.mkdtemp(prefix="flashover-pg-", dir="/tmp"))
+        self.env = {}
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        with suppress(Exception):
+            self._script("stop")
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _script(self, command):
+        # A session of its own: a Ctrl-C in the terminal reaches us alone, and we end what we started.
+        process = subprocess.Popen(
+            [ROOT / "deploy/postgres.sh", command, self.directory], env=clean_environment(), text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+        )
+        try:
+            _, error = process.communicate(timeout=90)
+        except BaseException:
+            process.terminate()  # it then cleans up after itself
+            with suppress(Exception):
+                process.communicate(timeout=30)
+            raise
+        assert process.returncode == 0, f"postgres.sh {command}: {error}"
+
+    def start(self):
+        self._script("start")
+        for line in (self.directory / "env").read_text().splitlines():
+            name, _, value = shlex.split(line)[1].partition("=")
+            self.env[name] = value
+
+    def kill(self):
+        """Ends it as a crash would; start() brings it back with its data."""
+        self._script("kill")
+
+    def log_file(self):
+        return self.directory / "postgres.log"
+
+    @contextmanager
+    def connect(self, role="superuser", autocommit=True, database=None):
+        """A psycopg2 connection by role; rolled back and closed at the end."""
+        more = {"dbname": database} if database else {}
+        connection = psycopg2.connect(self.env[ROLE_URLS[role]], application_name="flashover-test", **more)
+        connection.autocommit = autocommit
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def query(self, sql, parameters=None, role="superuser", database=None):
+        with self.connect(role, database=database) as connection, connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def accepts(self):
+        try:
+            return self.query("SELECT 1", role="app") == [(1,)]
+        except psycopg2.OperationalError:
+            return False
+
+    def backends(self, application="flashover"):
+        """The backend pids of the service's pool (or of another application_name)."""
+        rows = self.query("SELECT pid FROM pg_stat_activity WHERE application_name = %s", [application])
+        return {pid for pid, in rows}
+
+    def toggle_rows(self):
+        return self.query("SELECT name, value, updated_at FROM toggle ORDER BY name")
+
+    def clear_toggles(self):
+        self.query("DELETE FROM toggle", role="control")
+
+    def events(self, service):
+        """What the event table says of a service (or another replica's name), oldest first: (kind, detail)."""
+        replica = service if isinstance(service, str) else f"{socket.gethostname()}/127.0.0.1:{service.port}"
+        return self.query("SELECT kind, detail FROM event WHERE replica = %s ORDER BY id", [replica])
+
+    def event_kinds(self, service):
+        return [kind for kind, _ in self.events(service)]
+
+
+class Lock:
+    """LOCK TABLE video by the owner, until the `with` block ends or free() is called: queries on videos wait, and so
+    does a new connection, which prepares them."""
+
+    def __init__(self, postgres):
+        self.context = postgres.connect("owner", autocommit=False)
+
+    def __enter__(self):
+        self.connection = self.context.__enter__()
+        self.connection.cursor().execute("LOCK TABLE video IN ACCESS EXCLUSIVE MODE")
+        return self
+
+    def free(self):
+        self.connection.rollback()
+
+    def __exit__(self, *error):
+        self.context.__exit__(*error)
+
+
+def run_service(*arguments, env=None, timeout_s=WAIT_S):
+    """Runs the program to its end: for start errors and commands."""
+    return subprocess.run(
+        [SERVICE, *map(str, arguments)], env=clean_environment(**(env or {})), capture_output=True, text=True,
+        stdin=subprocess.DEVNULL, timeout=timeout_s,
+    )
+
+
+def service_toggle(postgres, *assignments):
+    done = run_service("toggle", *assignments, env=postgres.env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+class Service:
+    """build/service on free ports of 127.0.0.1. Options by their names: pool_size=4, map="unsafe", …
+
+    wait: "ready" (/readyz is 200), "alive" (/healthz is) or None. limits: for prlimit(1), such as "--as=…".
+    program: another build of it.
+    """
+
+    started = []  # whose logs a failing test prints; kept by conftest.py
+
+    def __init__(self, postgres, wait="ready", env=None, limits=(), ports=None, program=SERVICE, **options):
+        self.postgres = postgres
+        self.program = program
+        self.wait = wait
+        self.env = {**postgres.env, **(env or {})}
+        self.limits = list(limits)
+        self.fixed_ports = ports is not None
+        self.port, self.admin_port = ports or (0, 0)
+        self.options = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        self.process = None
+        handle, name = tempfile.mkstemp(prefix="flashover-service-", suffix=".log")
+        os.close(handle)
+        self.log_file = Path(name)
+        self.public = self.admin = None
+        self.token = None
+
+    def __enter__(self):
+        try:
+            return self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_):
+        if self.alive():
+            self.process.kill()
+        if self.process:
+            self.process.wait()
+
+    def start(self):
+        """Starts it, or starts it again on the same ports."""
+        Service.started.append(self)
+        for _ in range(5):
+            if not self.fixed_ports:
+                self.port, self.admin_port = free_port(), free_port()
+            self._spawn()
+            try:
+                self.wait_until(self.wait)
+                break
+            except AssertionError:
+                # Only a port that we chose and someone else was given meanwhile is worth another go.
+                if self.fixed_ports or self.process.poll() != 1 or "cannot listen" not in self.log():
+                    raise
+        self.fixed_ports = True
+        return self
+
+    def _spawn(self):
+        self.public = Client(self.port)
+        self.admin = Client(self.admin_port, token=self.token)
+        command = ["prlimit", "--core=0", *self.limits, "--", "setpriv", "--pdeathsig", "KILL", "--", self.program,
+                   f"--listen=127.0.0.1:{self.port}", f"--admin-listen=127.0.0.1:{self.admin_port}", *self.options]
+        with open(self.log_file, "ab") as log:
+            self.process = subprocess.Popen(
+                command, env=clean_environment(**self.env), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True,
+            )
+
+    def wait_until(self, wait):
+        if wait is None:
+            return
+        path = {"ready": "/readyz", "alive": "/healthz"}[wait]
+
+        def answers():
+            assert self.alive(), f"the service ended with {self.process.returncode}"
+            return self.public.try_status(path) == 200
+
+        wait_for(answers, f"{path} answers 200")
+
+    def alive(self):
+        return self.process is not None and self.process.poll() is None
+
+    def log(self):
+        return self.log_file.read_text(errors="replace")
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def wait_end(self, timeout_s=WAIT_S):
+        """The exit status; negative for a signal."""
+        return self.process.wait(timeout=timeout_s)
+
+    def stop(self, timeout_s=WAIT_S):
+        self.signal(signal.SIGTERM)
+        return self.wait_end(timeout_s)
+
+    # ---- what it says of itself
+
+    def feed(self, feed=1, items=None, **options):
+        return self.public.get(f"/v1/feeds/{feed}" + (f"?items={items}" if items is not None else ""), **options)
+
+    def metrics(self):
+        return parse_metrics(self.admin.get("/metrics").body.decode())
+
+    def toggles(self):
+        """{name: (value, origin)}"""
+        answer = self.admin.get("/v1/toggles")
+        assert answer.status == 200
+        return {t["name"]: (t["value"], t["origin"]) for t in answer.json()["toggles"]}
+
+    def toggle_values(self):
+        return {name: value for name, (value, _) in self.toggles().items()}
+
+    def patch(self, **toggles):
+        answer = self.admin.request("PATCH", "/v1/toggles", json_body=toggles)
+        assert answer.status == 200, answer
+        return answer
+
+    def pool(self):
+        return self.admin.get("/debug/pool").json()
+
+    def pool_counts(self):
+        return self.pool()["counts"]
+
+    def busy_threads(self):
+        """[(role, state)] of the threads that are not idle."""
+        states = self.admin.get("/debug/threads").json()["states"]
+        return [(t["role"], s["state"]) for s in states if s["state"] != "idle" for t in s["threads"]]
+
+    def item_failures(self, kind):
+        return self.metrics().value("flashover_item_failures_total", message=kind)
+
+    def queries_finished(self):
+        return self.metrics().value("db_client_connection_use_time_seconds_count")
+
+    # ---- conditions
+
+    def wait_quiet(self, timeout_s=WAIT_S):
+        """Nothing is left of any request: no connection out, no waiter, no thread but idle ones."""
+
+        def quiet():
+            counts = self.pool_counts()
+            return (
+                all(counts[name] == 0 for name in ("used", "waiting", "connecting", "draining", "closing"))
+                and self.metrics().value("flashover_fan_out_threads") == 0
+                and self.busy_threads() == []
+            )
+
+        wait_for(quiet, "pool and threads are idle", timeout_s)

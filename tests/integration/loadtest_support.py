@@ -1,0 +1,47 @@
+"""What the tests of the load tester share: its program, its books, and waiting for a condition."""
+import os
+import subprocess
+import time
+from pathlib import Path
+
+BUILD = Path(os.environ.get("FLASHOVER_BUILD", Path(__file__).resolve().parents[2] / "build"))
+LOADTEST = Path(os.environ.get("FLASHOVER_LOADTEST", BUILD / "loadtest"))
+ITEMS = 10
+DEADLINE_S = 60  # for anything that a test waits for; generous, machines are busy
+
+OUTCOMES = ["ok", "wrong", "http_error", "protocol_error", "timeout", "connect_error", "reset", "in_flight_at_end"]
+
+
+def environment():
+    """Options come from FLASHOVER_* too; a test must not see those of the shell it runs in."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("FLASHOVER_")}
+
+
+def loadtest(*arguments):
+    return subprocess.run(
+        [LOADTEST, *map(str, arguments)], capture_output=True, text=True, timeout=DEADLINE_S, env=environment()
+    )
+
+
+def start_loadtest(*arguments):
+    return subprocess.Popen([LOADTEST, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            text=True, env=environment())
+
+
+def check_ledger(result):
+    """Whatever happened: the books balance, and they are the same in every section."""
+    ledger = result["ledger"]
+    assert ledger["balanced"] is True
+    assert ledger["scheduled"] == ledger["sent"] + ledger["dropped"]
+    assert ledger["sent"] == sum(ledger[key] for key in OUTCOMES)
+    ended = ledger["sent"] - ledger["in_flight_at_end"]
+    assert result["latency_ms"]["response"]["count"] == ended
+    explained = sum(row["count"] for row in result["errors"]) + result["errors_other"]
+    assert explained == ended - ledger["ok"]
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.005)

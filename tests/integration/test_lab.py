@@ -1,0 +1,153 @@
+"""`make demo` and `make up` as their users run them: nothing is left after Ctrl-C at any moment, and a lab comes up, is reset and goes
+down. Whether the demo's four cells come out right is the demo's own verdict; test_loadtest_matrix.py tests that verdict.
+"""
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from http_client import Client
+from lab import ROOT, clean_environment, free_port, wait_for
+
+LAB = ROOT / "deploy/lab.sh"
+
+
+def processes_with(mark):
+    """{pid: command line} of every process that inherited the mark in its environment."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and mark.encode() in (entry / "environ").read_bytes():
+                found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue  # it has ended, or is not ours to look at
+    return found
+
+
+@contextmanager
+def marked_environment(**more):
+    """An environment by which whatever a lab starts can be recognized, with a temporary folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="flashover-lab-test-", dir="/tmp") as folder:
+        os.chmod(folder, 0o711)  # the server may run as another user
+        yield clean_environment(TMPDIR=folder, **more), folder
+
+
+def nothing_is_left(folder):
+    return not processes_with(folder) and not os.listdir(folder)
+
+
+# What the folder or the output shows when the demo has come so far.
+MOMENTS = {
+    "at once": lambda folder, output: True,
+    "database is made": lambda folder, output: any(Path(folder).glob("*/postgres/data")),
+    "database is up": lambda folder, output: any(Path(folder).glob("*/postgres/env")),
+    "service is crashing": lambda folder, output: "unsafe+per_item" in output(),
+    "pool is exhausted": lambda folder, output: "mutex+per_item" in output(),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_ctrl_c_in_the_demo_leaves_nothing(moment):
+    with marked_environment() as (environment, folder), tempfile.NamedTemporaryFile() as out:
+        # A background job of a shell ignores SIGINT, and so do its children, which cannot trap it then; a terminal's do not.
+        demo = subprocess.Popen([LAB, "demo"], env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                start_new_session=True,
+                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        try:
+            wait_for(lambda: MOMENTS[moment](folder, lambda: Path(out.name).read_text()), moment, timeout_s=60)
+            os.killpg(demo.pid, signal.SIGINT)  # as a terminal does
+            status = demo.wait(timeout=60)
+        finally:
+            if demo.poll() is None:
+                demo.kill()
+        # before it has read its first line, bash dies of the signal like any program
+        assert status == 130 or (moment == "at once" and status == -signal.SIGINT), Path(out.name).read_text()
+        wait_for(lambda: nothing_is_left(folder), f"nothing is left of the demo: {processes_with(folder)}, "
+                 f"{os.listdir(folder)}", timeout_s=20)
+
+
+def lab(environment, command, status=0):
+    run = subprocess.run([LAB, command], env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                         timeout=90)
+    assert run.returncode == status, run.stdout + run.stderr
+    return run.stdout + run.stderr
+
+
+def lab_variables(port):
+    run = subprocess.run(["bash", "-c", f". {ROOT}/build/lab-{port}/env && env -0"], capture_output=True, check=True)
+    return dict(pair.split("=", 1) for pair in run.stdout.decode().split("\0") if pair.startswith("FLASHOVER_"))
+
+
+def test_up_reset_and_down():
+    port = free_port()
+    with marked_environment(PORT_BASE=str(port)) as (environment, folder):
+        try:
+            said = lab(environment, "up")
+            # the line that sets the fire off is the first of those to try
+            assert "PATCH" in next(line for line in said.splitlines() if "curl" in line)
+            variables = lab_variables(port)
+            token = Path(variables["FLASHOVER_ADMIN_TOKEN_FILE"]).read_text().strip()
+            assert os.stat(variables["FLASHOVER_ADMIN_TOKEN_FILE"]).st_mode & 0o077 == 0
+            assert os.stat(ROOT / f"build/lab-{port}/env").st_mode & 0o077 == 0
+            assert variables["FLASHOVER_URL"] == f"http://127.0.0.1:{port}"
+            assert Client(port).get("/v1/feeds/7").status == 200
+            admin = Client(port + 1, token=token)
+            assert Client(port + 1).get("/v1/toggles").status == 401
+            assert admin.request("PATCH", "/v1/toggles", json_body={"query": "per_item"}).status == 200
+            assert "already up" in lab(environment, "up")
+
+            began = time.monotonic()
+            lab(environment, "reset")
+            assert time.monotonic() - began <= 5
+            wait_for(lambda: admin.get("/v1/toggles").json()["toggles"][0]["value"] == "batched", "toggles as new",
+                     timeout_s=5)
+            with psycopg2.connect(variables["FLASHOVER_OWNER_DATABASE_URL"]) as owner, owner.cursor() as cursor:
+                cursor.execute("SELECT count(*) FROM video")
+                assert cursor.fetchone() == (100003,)
+            assert Client(port).get("/v1/feeds/7").status == 200
+        finally:
+            lab(environment, "down")
+        wait_for(lambda: nothing_is_left(folder), "nothing is left of the lab", timeout_s=20)
+        assert not (ROOT / f"build/lab-{port}").exists()
+
+
+def test_the_restarter_brings_the_service_back():
+    port = free_port()
+    with marked_environment(PORT_BASE=str(port)) as (environment, folder):
+        try:
+            lab(environment, "up")
+            admin = Client(port + 1, token=(ROOT / f"build/lab-{port}/admin-token").read_text().strip())
+
+            def start_time():
+                line = next(l for l in admin.get("/metrics").body.decode().splitlines()
+                            if l.startswith("process_start_time_seconds "))
+                return float(line.split()[1])
+
+            first = start_time()
+            service = next(pid for pid, command in processes_with(folder).items() if "build/service" in command
+                           and "supervise" not in command)
+            os.kill(service, signal.SIGKILL)
+            wait_for(lambda: Client(port).try_status("/readyz") == 200 and start_time() > first, "a new life",
+                     timeout_s=10)
+        finally:
+            lab(environment, "down")
+
+
+def test_up_with_a_taken_port_says_which_and_leaves_nothing():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        if port > 65525:
+            port -= 1  # then it is the admin port that is taken
+        with marked_environment(PORT_BASE=str(port)) as (environment, folder):
+            said = lab(environment, "up", status=1)
+            assert str(taken.getsockname()[1]) in said and len(said.strip().splitlines()) == 1
+            wait_for(lambda: nothing_is_left(folder), "nothing is left", timeout_s=20)

@@ -1,0 +1,43 @@
+/*
+ * A database for the pool's tests: connections without a server, whose every move the test decides.
+ */
+#ifndef FLASHOVER_TEST_STUB_CONNECTOR_H
+#define FLASHOVER_TEST_STUB_CONNECTOR_H
+
+#include "service/db_connector.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct stub {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool gate_closed;       /* connects wait until it opens */
+    unsigned fail_connects; /* so many of the next connects fail */
+    unsigned connecting, most_connecting;
+    unsigned open, most_open; /* connections alive */
+    unsigned made, closed;
+};
+
+struct stub_connection {
+    struct stub *stub;
+    _Atomic enum db_conn_state state;      /* as left */
+    _Atomic enum db_conn_state next_state; /* what consume() finds */
+    int fd;                                /* an eventfd: readable once stub_answer() was called */
+    _Atomic unsigned owners;               /* a test's own check that nobody shares it */
+    unsigned id;
+};
+
+void stub_init(struct stub *stub);
+struct db_connector stub_connector(struct stub *stub);
+void stub_set_gate(struct stub *stub, bool closed);
+void stub_fail_connects(struct stub *stub, unsigned count);
+unsigned stub_failures_left(struct stub *stub);
+unsigned stub_connecting(struct stub *stub);
+unsigned stub_closed(struct stub *stub);
+unsigned stub_made(struct stub *stub);
+
+/* The server answers: the next consume() finds the connection in `state`. */
+void stub_answer(struct stub_connection *connection, enum db_conn_state state);
+
+#endif

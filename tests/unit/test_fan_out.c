@@ -1,0 +1,154 @@
+/* Fan-out and WaitGroup: every task once, limits, a thread that cannot be started, one that comes
+ * late. */
+#include "tests/unit/support.h"
+
+#include "service/fan_out.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+
+enum { TASKS = 50 };
+
+struct shared {
+    _Atomic unsigned runs[TASKS];
+    _Atomic bool gate_closed;
+    _Atomic unsigned entered;
+};
+
+static _Atomic unsigned frees;
+
+static void task(void *argument, unsigned index)
+{
+    struct shared *shared = argument;
+    atomic_fetch_add(&shared->entered, 1);
+    while (atomic_load(&shared->gate_closed))
+        clock_sleep_until(clock_now_ns() + CLOCK_NS_PER_MS / 5);
+    atomic_fetch_add(&shared->runs[index], 1);
+}
+
+static void free_shared(void *shared)
+{
+    atomic_fetch_add(&frees, 1);
+    free(shared);
+}
+
+static struct shared *make_shared(bool gate_closed)
+{
+    struct shared *shared = calloc(1, sizeof *shared);
+    assert_non_null(shared);
+    atomic_store(&shared->gate_closed, gate_closed);
+    atomic_store(&frees, 0);
+    return shared;
+}
+
+static struct fan_out_limits limits(unsigned max_threads)
+{
+    return (struct fan_out_limits){max_threads, (size_t)128 << 10, pthread_create};
+}
+
+static int64_t in_time(void)
+{
+    return clock_now_ns() + TEST_PATIENCE_NS;
+}
+
+static void test_every_task_runs_once(void **state)
+{
+    struct failure failure = {0};
+    struct shared *shared = make_shared(false);
+    struct fan_out_limits roomy = limits(1000);
+    (void)state;
+    struct fan_out *fan_out =
+        fan_out_start(&roomy, TASKS, task, shared, free_shared, "r", &failure);
+    assert_non_null(fan_out);
+    assert_int_equal(failure.kind, FAILURE_NONE);
+    assert_true(fan_out_wait(fan_out, in_time()));
+    for (int i = 0; i < TASKS; i++)
+        assert_int_equal(shared->runs[i], 1);
+    fan_out_release(&fan_out);
+    assert_null(fan_out);
+    wait_until(fan_out_threads() == 0);
+    assert_int_equal(frees, 1);
+}
+
+/* The handler gives up and goes; the threads that come late find everything still there, and the
+ * last of them frees it. */
+static void test_late_threads_outlive_the_caller(void **state)
+{
+    struct failure failure = {0};
+    struct shared *shared = make_shared(true);
+    struct fan_out_limits roomy = limits(1000);
+    (void)state;
+    struct fan_out *fan_out = fan_out_start(&roomy, 3, task, shared, free_shared, "r", &failure);
+    assert_non_null(fan_out);
+    assert_false(fan_out_wait(fan_out, clock_now_ns() + 10 * CLOCK_NS_PER_MS));
+    fan_out_release(&fan_out);
+    assert_int_equal(frees, 0);
+    assert_int_equal(fan_out_threads(), 3);
+    atomic_store(&shared->gate_closed, false);
+    wait_until(fan_out_threads() == 0);
+    assert_int_equal(frees, 1);
+}
+
+static void test_limit_of_threads(void **state)
+{
+    struct failure failure = {0};
+    struct shared *shared = make_shared(false);
+    struct fan_out_limits tight = limits(7);
+    (void)state;
+    atomic_store(&shared->gate_closed, true);
+    struct fan_out *fan_out =
+        fan_out_start(&tight, TASKS, task, shared, free_shared, "r", &failure);
+    assert_non_null(fan_out);
+    assert_int_equal(failure.kind, FAILURE_LIMIT);
+    assert_string_equal(failure.message, "too many threads: the limit is 7");
+    assert_int_equal(fan_out_threads(), 7);
+    atomic_store(&shared->gate_closed, false);
+    assert_true(fan_out_wait(fan_out, in_time())); /* those not started count as done */
+    assert_int_equal(shared->entered, 7);
+    fan_out_release(&fan_out);
+    wait_until(fan_out_threads() == 0);
+    assert_int_equal(frees, 1);
+}
+
+static _Atomic unsigned creates_left;
+
+static int create_until_told_not_to(pthread_t *thread, const pthread_attr_t *attributes,
+                                    void *(*start)(void *), void *argument)
+{
+    if (atomic_load(&creates_left) == 0)
+        return EAGAIN;
+    atomic_fetch_sub(&creates_left, 1);
+    return pthread_create(thread, attributes, start, argument);
+}
+
+static void test_nth_pthread_create_fails(void **state)
+{
+    (void)state;
+    for (unsigned n = 0; n < TASKS; n++) {
+        struct failure failure = {0};
+        struct shared *shared = make_shared(false);
+        struct fan_out_limits failing = {1000, (size_t)128 << 10, create_until_told_not_to};
+        atomic_store(&creates_left, n);
+        struct fan_out *fan_out =
+            fan_out_start(&failing, TASKS, task, shared, free_shared, "r", &failure);
+        assert_non_null(fan_out);
+        assert_int_equal(failure.kind, FAILURE_LIMIT);
+        assert_non_null(strstr(failure.message, "cannot start a thread"));
+        assert_true(fan_out_wait(fan_out, in_time()));
+        assert_int_equal(shared->entered, n);
+        fan_out_release(&fan_out);
+        wait_until(fan_out_threads() == 0);
+        assert_int_equal(frees, 1);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_task_runs_once),
+        cmocka_unit_test(test_late_threads_outlive_the_caller),
+        cmocka_unit_test(test_limit_of_threads),
+        cmocka_unit_test(test_nth_pthread_create_fails),
+    };
+    return cmocka_run_group_tests_name("fan_out", tests, NULL, NULL);
+}

@@ -1,0 +1,148 @@
+/* Both maps, and the two looks of the unsafe one: races are made by barriers here, never by luck.
+ */
+#include "tests/unit/support.h"
+
+#include "service/variants/map.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { MANY = 1000 };
+
+static const struct map_ops *const both[] = {&map_mutex, &map_unsafe};
+
+static _Atomic unsigned fatal_calls;
+
+static void count_fatal(void)
+{
+    atomic_fetch_add(&fatal_calls, 1);
+}
+
+/* What a detected write ends in, in these tests: a count instead of the process's end. */
+static const struct fatal_ops fatal_counted = {"counted", count_fatal};
+
+static struct video video(int64_t id)
+{
+    struct video out = {.id = id, .views = 2 * id, .likes = 3 * id};
+    snprintf(out.title, sizeof out.title, "Video %lld", (long long)id);
+    return out;
+}
+
+struct sum {
+    unsigned count;
+    bool seen[MANY + 1];
+};
+
+static void visit(void *context, const struct video *found)
+{
+    struct sum *sum = context;
+    struct video expected = video(found->id);
+    assert_true(found->id >= 1 && found->id <= MANY);
+    assert_false(sum->seen[found->id]);
+    assert_int_equal(found->views, expected.views);
+    assert_int_equal(found->likes, expected.likes);
+    assert_string_equal(found->title, expected.title);
+    sum->seen[found->id] = true;
+    sum->count++;
+}
+
+static void assert_holds(const struct map_ops *ops, struct result_map *map, unsigned count)
+{
+    struct sum sum = {0};
+    assert_int_equal(ops->count(map), count);
+    ops->each(map, visit, &sum);
+    assert_int_equal(sum.count, count);
+}
+
+static void test_one_writer_is_right_with_both(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        const struct map_ops *ops = both[i];
+        struct result_map *map = ops->create(&fatal_counted);
+        assert_non_null(map);
+        assert_holds(ops, map, 0);
+        atomic_store(&fatal_calls, 0);
+        for (int64_t id = 1; id <= MANY; id++) {
+            struct video one = video(id);
+            assert_true(ops->put(map, &one));
+        }
+        for (int64_t id = 1; id <= MANY; id += 7) { /* the same again is no second entry */
+            struct video one = video(id);
+            assert_true(ops->put(map, &one));
+        }
+        assert_holds(ops, map, MANY);
+        assert_int_equal(fatal_calls, 0);
+        ops->destroy(map);
+    }
+}
+
+struct writer {
+    const struct map_ops *ops;
+    struct result_map *map;
+    unsigned first, step;
+    pthread_t thread;
+};
+
+static void *writer_main(void *argument)
+{
+    const struct writer *writer = argument;
+    for (unsigned id = writer->first; id <= MANY; id += writer->step) {
+        struct video one = video(id);
+        bool ok = writer->ops->put(writer->map, &one);
+        assert(ok);
+    }
+    return NULL;
+}
+
+static void test_many_writers_are_right_with_the_mutex(void **state)
+{
+    enum { WRITERS = 8 };
+    struct writer writers[WRITERS];
+    struct result_map *map = map_mutex.create(&fatal_counted);
+    (void)state;
+    for (unsigned i = 0; i < WRITERS; i++) {
+        writers[i] =
+            (struct writer){.ops = &map_mutex, .map = map, .first = i + 1, .step = WRITERS};
+        CHECK_PTHREAD(pthread_create(&writers[i].thread, NULL, writer_main, &writers[i]));
+    }
+    for (unsigned i = 0; i < WRITERS; i++)
+        CHECK_PTHREAD(pthread_join(writers[i].thread, NULL));
+    assert_holds(&map_mutex, map, MANY);
+    map_mutex.destroy(map);
+}
+
+/* A put that begins while another is writing is found out by the look before the write. */
+static struct result_map *nested_map;
+
+static void write_inside(enum map_point point)
+{
+    if (point != MAP_WRITING)
+        return;
+    map_window = NULL;
+    struct video one = video(2);
+    (void)map_unsafe.put(nested_map, &one);
+}
+
+static void test_first_look_finds_a_writer_at_work(void **state)
+{
+    struct video one = video(1);
+    (void)state;
+    nested_map = map_unsafe.create(&fatal_counted);
+    atomic_store(&fatal_calls, 0);
+    map_window = write_inside;
+    (void)map_unsafe.put(nested_map, &one);
+    map_window = NULL;
+    assert_true(fatal_calls >= 1);
+    map_unsafe.destroy(nested_map);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_one_writer_is_right_with_both),
+        cmocka_unit_test(test_many_writers_are_right_with_the_mutex),
+        cmocka_unit_test(test_first_look_finds_a_writer_at_work),
+    };
+    return cmocka_run_group_tests_name("map", tests, NULL, NULL);
+}
