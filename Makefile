@@ -1,0 +1,130 @@
+# Flashover. `make demo` shows the fire and the fix, `make test` proves both; see README.md.
+.DEFAULT_GOAL := build
+SHELL := /bin/bash
+
+# A variant build has its own directory: make BUILD=build/tsan SANITIZE=thread
+BUILD    ?= build
+SANITIZE ?=
+
+CC       ?= gcc
+PACKAGES := libmicrohttpd libpq jansson libcurl
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+            -Wformat=2 -Wundef -Wvla
+CFLAGS   ?= -O2 -g
+# WERROR=1 (as `make check` and CI build) turns warnings into errors; a user's newer compiler may warn of more.
+ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -I. $(WARNINGS) $(if $(WERROR),-Werror) -fno-omit-frame-pointer -pthread \
+             $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all) \
+             $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) $(CFLAGS)
+ALL_LDFLAGS = -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
+SERVICE_LIBS  = $(shell pkg-config --libs libmicrohttpd libpq jansson) -lm
+LOADTEST_LIBS = $(shell pkg-config --libs libmicrohttpd jansson libcurl) -lhttp_parser -lm
+
+COMMON_OBJECTS   := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard common/*.c))
+SERVICE_OBJECTS  := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard service/*.c service/variants/*.c))
+LOADTEST_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard loadtest/*.c))
+# A unit test is one file of its own main(); it links everything but the programs' mains.
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
+UNIT_SUPPORT := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out $(wildcard tests/unit/test_*.c),$(wildcard tests/unit/*.c)))
+TESTED_OBJECTS = $(COMMON_OBJECTS) $(filter-out %/main.o,$(SERVICE_OBJECTS) $(LOADTEST_OBJECTS)) $(UNIT_SUPPORT)
+
+.PHONY: build demo test unit integration tsan asan up down reset logs check format bench storm deps diff-variants clean
+build: $(BUILD)/service $(BUILD)/loadtest
+
+$(BUILD)/service: $(SERVICE_OBJECTS) $(COMMON_OBJECTS)
+	@mkdir -p $(dir $@)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(SERVICE_LIBS)
+
+$(BUILD)/loadtest: $(LOADTEST_OBJECTS) $(COMMON_OBJECTS)
+	@mkdir -p $(dir $@)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LOADTEST_LIBS)
+
+$(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(TESTED_OBJECTS)
+	@mkdir -p $(dir $@)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(SERVICE_LIBS) $(LOADTEST_LIBS)
+
+$(BUILD)/obj/%.o: %.c Makefile
+	@mkdir -p $(dir $@)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+.PRECIOUS: $(BUILD)/obj/tests/unit/%.o
+-include $(shell [ -d $(BUILD)/obj ] && find $(BUILD)/obj -name '*.d'   2>/dev/null)
+
+# ---- the lab -----------------------------------------------------------------------------------------------------
+
+# Sets the fire off and shows the fix, on a lab of its own; results in build/demo.
+demo:
+	@deploy/deps.sh build run
+	@$(MAKE) --no-print-directory -s -j2 build
+	@exec deploy/lab.sh demo
+
+# The whole lab, left running; PORT_BASE=18080 for a second one.
+up:
+	@deploy/deps.sh build run
+	@$(MAKE) --no-print-directory -s -j2 build
+	@exec deploy/lab.sh up
+
+down reset logs:
+	@exec deploy/lab.sh $@
+
+# ---- tests -------------------------------------------------------------------------------------------------------
+
+test:
+	@deploy/deps.sh build run test
+	@$(MAKE) --no-print-directory -s -j2 build unit-programs
+	@$(MAKE) --no-print-directory -s -j2 BUILD=build/tsan SANITIZE=thread build unit-programs
+	@$(MAKE) --no-print-directory -s -j2 BUILD=build/asan SANITIZE=address,undefined build unit-programs
+	@$(MAKE) --no-print-directory unit tsan asan integration
+
+.PHONY: unit-programs
+unit-programs: $(UNIT_TESTS)
+
+unit: unit-programs
+	@tests/unit/run $(UNIT_TESTS)
+
+# The unit tests under ThreadSanitizer, and the proof that it sees the unsafe map's race.
+tsan:
+	@$(MAKE) --no-print-directory -s -j2 BUILD=build/tsan SANITIZE=thread build unit-programs
+	@tests/unit/run_tsan build/tsan/tests
+
+asan:
+	@$(MAKE) --no-print-directory -s -j2 BUILD=build/asan SANITIZE=address,undefined build unit-programs
+	@tests/unit/run $(patsubst build/%,build/asan/%,$(UNIT_TESTS))
+
+# Against a real PostgreSQL, with the programs of build/, build/tsan and build/asan.
+integration: build
+	/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/integration
+
+# Format, lint, architecture, documentation.
+check:
+	@deploy/deps.sh build test check
+	@$(MAKE) --no-print-directory -s -j2 build
+	@tests/checks/run
+
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+# ---- measurements ------------------------------------------------------------------------------------------------
+
+# Rates with query latency 0 beside pgbench's, in one run.
+bench:
+	@deploy/deps.sh build run bench
+	@$(MAKE) --no-print-directory -s -j2 build
+	@tests/bench/run
+
+# 200 s of random toggling under load, crashes included.
+storm:
+	@deploy/deps.sh build run test
+	@$(MAKE) --no-print-directory -s -j2 build
+	@exec tests/storm/run
+
+# ---- the rest ----------------------------------------------------------------------------------------------------
+
+deps:
+	@deploy/deps.sh build run test bench check
+
+# Each bug beside its fix.
+diff-variants:
+	@deploy/diff-variants.sh
+
+clean:
+	rm -rf $(BUILD)
