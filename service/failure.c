@@ -26,6 +26,7 @@ const char *failure_name(enum failure_kind kind)
         [FAILURE_LIMIT] = "limit",
         [FAILURE_UNAVAILABLE] = "unavailable",
         [FAILURE_DATABASE] = "database_error",
+        [FAILURE_INCOMPLETE] = "incomplete",
         [FAILURE_NOT_FOUND] = "not_found",
     };
     assert(kind < FAILURE_KINDS);

@@ -18,6 +18,7 @@ enum failure_kind {
     FAILURE_LIMIT,            /* one of the service's own limits: threads, waiters */
     FAILURE_UNAVAILABLE, /* no connection to be had: pool closed, connect failed, server full */
     FAILURE_DATABASE,    /* the database refused the query or broke off */
+    FAILURE_INCOMPLETE,  /* all is done without an error, and yet an item is not there */
     FAILURE_NOT_FOUND,   /* there is no such feed */
     FAILURE_KINDS
 };

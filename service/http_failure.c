@@ -23,6 +23,7 @@ static const struct answer answers[FAILURE_KINDS] = {
     [FAILURE_LIMIT] = {503, -503, true},
     [FAILURE_UNAVAILABLE] = {503, -503, false},
     [FAILURE_DATABASE] = {502, -502, false},
+    [FAILURE_INCOMPLETE] = {500, -500, false},
     [FAILURE_NOT_FOUND] = {404, -404, false},
 };
 

@@ -18,6 +18,9 @@ struct map_ops {
     bool (*put)(struct result_map *map, const struct video *video);
     /* The following are for one thread, when all writers are done. */
     unsigned (*count)(const struct result_map *map);
+    /* Whether it holds a video for each of these ids, all different, and nothing else: false where
+     * a write was lost. */
+    bool (*holds)(const struct result_map *map, const int64_t *ids, unsigned count);
     void (*each)(const struct result_map *map,
                  void (*visit)(void *context, const struct video *video), void *context);
     void (*destroy)(struct result_map *map);
@@ -27,7 +30,7 @@ extern const struct map_ops map_mutex;
 extern const struct map_ops map_unsafe;
 
 /* Points inside a put at which a test, or --map-window-us, can hold a thread. */
-enum map_point { MAP_LOOKED, MAP_WRITING };
+enum map_point { MAP_LOOKED, MAP_WRITING, MAP_WRITTEN };
 
 /* Called at each point by every put where it is not NULL, which it is by default: the race needs no
  * help. Set before threads start. */

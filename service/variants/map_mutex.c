@@ -52,6 +52,7 @@ static bool put(struct result_map *map, const struct video *video)
     pass(MAP_LOOKED);
     pass(MAP_WRITING);
     bool ok = map_table_put(&map->table, video);
+    pass(MAP_WRITTEN);
     CHECK_PTHREAD(pthread_mutex_unlock(&map->lock));
     return ok;
 }
@@ -59,6 +60,11 @@ static bool put(struct result_map *map, const struct video *video)
 static unsigned count(const struct result_map *map)
 {
     return map->table.count;
+}
+
+static bool holds(const struct result_map *map, const int64_t *ids, unsigned count)
+{
+    return map_table_holds(&map->table, ids, count);
 }
 
 static void each(const struct result_map *map,
@@ -76,4 +82,4 @@ static void destroy(struct result_map *map)
     free(map);
 }
 
-const struct map_ops map_mutex = {"mutex", create, put, count, each, destroy};
+const struct map_ops map_mutex = {"mutex", create, put, count, holds, each, destroy};

@@ -55,28 +55,30 @@ static uint64_t hash_id(int64_t id)
     return h ^ (h >> 31);
 }
 
-/* The place for an id: its entry, or the next free one, with *is_new set. NULL without memory. */
-static struct video *place(struct map_table *table, struct map_buckets *buckets, int64_t id,
-                           bool *is_new)
+/* Writes a video to its entry, or to the next free one. An entry is counted once it is written:
+ * whoever copies the table meanwhile may miss it, but never meets half of one. False without
+ * memory. */
+static bool write_entry(struct map_table *table, struct map_buckets *buckets,
+                        const struct video *video, bool *is_new)
 {
-    struct bucket *bucket = &buckets->array[hash_id(id) & (buckets->count - 1)];
+    struct bucket *bucket = &buckets->array[hash_id(video->id) & (buckets->count - 1)];
     for (;;) {
         unsigned used = bucket->used;
-        for (unsigned i = 0; i < used; i++)
-            if (bucket->entries[i].id == id) {
-                *is_new = false;
-                return &bucket->entries[i];
-            }
-        if (used < BUCKET_ENTRIES) {
-            *is_new = true;
-            bucket->used = used + 1;
-            return &bucket->entries[used];
+        unsigned at = 0;
+        while (at < used && bucket->entries[at].id != video->id)
+            at++;
+        *is_new = at == used;
+        if (at < BUCKET_ENTRIES) {
+            bucket->entries[at] = *video;
+            if (*is_new)
+                bucket->used = used + 1;
+            return true;
         }
         struct bucket *next = bucket->overflow;
         if (!next) {
             next = allocate(table, sizeof *next);
             if (!next)
-                return NULL;
+                return false;
             bucket->overflow = next;
         }
         bucket = next;
@@ -86,15 +88,12 @@ static struct video *place(struct map_table *table, struct map_buckets *buckets,
 static bool copy_all(struct map_table *table, const struct map_buckets *from,
                      struct map_buckets *to)
 {
+    bool is_new;
     for (size_t i = 0; i < from->count; i++)
         for (const struct bucket *bucket = &from->array[i]; bucket; bucket = bucket->overflow)
-            for (unsigned j = 0; j < bucket->used; j++) {
-                bool is_new;
-                struct video *entry = place(table, to, bucket->entries[j].id, &is_new);
-                if (!entry)
+            for (unsigned j = 0; j < bucket->used; j++)
+                if (!write_entry(table, to, &bucket->entries[j], &is_new))
                     return false;
-                *entry = bucket->entries[j];
-            }
     return true;
 }
 
@@ -125,10 +124,8 @@ bool map_table_put(struct map_table *table, const struct video *video)
         !grow(table))
         return false;
     bool is_new;
-    struct video *entry = place(table, table->buckets, video->id, &is_new);
-    if (!entry)
+    if (!write_entry(table, table->buckets, video, &is_new))
         return false;
-    *entry = *video;
     table->count += is_new;
     return true;
 }
@@ -141,6 +138,33 @@ void map_table_each(const struct map_table *table,
         for (const struct bucket *bucket = &buckets->array[i]; bucket; bucket = bucket->overflow)
             for (unsigned j = 0; j < bucket->used; j++)
                 visit(context, &bucket->entries[j]);
+}
+
+static bool has(const struct map_buckets *buckets, int64_t id)
+{
+    const struct bucket *bucket = &buckets->array[hash_id(id) & (buckets->count - 1)];
+    for (; bucket; bucket = bucket->overflow)
+        for (unsigned i = 0; i < bucket->used; i++)
+            if (bucket->entries[i].id == id)
+                return true;
+    return false;
+}
+
+static void count_entry(void *context, const struct video *video)
+{
+    unsigned *entries = context;
+    (void)video;
+    ++*entries;
+}
+
+bool map_table_holds(const struct map_table *table, const int64_t *ids, unsigned count)
+{
+    unsigned entries = 0;
+    map_table_each(table, count_entry, &entries);
+    bool holds = table->count == count && entries == count;
+    for (unsigned i = 0; holds && i < count; i++)
+        holds = has(table->buckets, ids[i]);
+    return holds;
 }
 
 void map_table_destroy(struct map_table *table)

@@ -35,6 +35,10 @@ bool map_table_put(struct map_table *table, const struct video *video)
 void map_table_each(const struct map_table *table,
                     void (*visit)(void *context, const struct video *video), void *context);
 
+/* Whether these ids, all different, are the table's entries and its count is theirs: false where a
+ * write was lost. */
+bool map_table_holds(const struct map_table *table, const int64_t *ids, unsigned count);
+
 void map_table_destroy(struct map_table *table);
 
 #endif

@@ -60,6 +60,7 @@ static bool put(struct result_map *map, const struct video *video)
     look_and_flip(map, 0);
     pass(MAP_WRITING);
     bool ok = map_table_put(&map->table, video);
+    pass(MAP_WRITTEN);
     look_and_flip(map, 1);
     return ok;
 }
@@ -67,6 +68,11 @@ static bool put(struct result_map *map, const struct video *video)
 static unsigned count(const struct result_map *map)
 {
     return map->table.count;
+}
+
+static bool holds(const struct result_map *map, const int64_t *ids, unsigned count)
+{
+    return map_table_holds(&map->table, ids, count);
 }
 
 static void each(const struct result_map *map,
@@ -83,4 +89,4 @@ static void destroy(struct result_map *map)
     free(map);
 }
 
-const struct map_ops map_unsafe = {"unsafe", create, put, count, each, destroy};
+const struct map_ops map_unsafe = {"unsafe", create, put, count, holds, each, destroy};

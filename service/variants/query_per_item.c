@@ -103,6 +103,11 @@ static bool collect(struct shared *shared, bool all_done, struct query_outcome *
     if (!all_done)
         return failure_set(&outcome->failure, FAILURE_REQUEST_DEADLINE,
                            "request deadline exceeded");
+    /* A partial answer is an error: no thread has failed, but a write may be lost. */
+    if (!shared->request.variants.map->holds(shared->map, shared->list.ids, shared->list.count))
+        return failure_set(&outcome->failure, FAILURE_INCOMPLETE,
+                           "incomplete answer: not all of the %u items are there",
+                           shared->list.count);
     outcome->map = shared->map;
     shared->map = NULL;
     return true;

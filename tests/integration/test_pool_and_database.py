@@ -3,7 +3,7 @@ import threading
 import time
 
 from lab import Lock, wait_for
-from load import READ_DEADLINE, BackendWatch, Load, burst, check_lawful, fetch, summary
+from load import INCOMPLETE, READ_DEADLINE, BackendWatch, Load, burst, check_lawful, fetch, summary
 
 
 def ask(service, count=1, items=20):
@@ -99,6 +99,27 @@ def test_a_row_that_is_missing_is_an_error_and_never_a_partial_answer(start_serv
             assert answer.status == 502 and answer.error()[0] == -502
     finally:
         postgres.query("INSERT INTO video VALUES (%s, %s, %s, %s)", row, role="owner")
+    assert service.feed(1, items=3).status == 200
+
+
+def test_an_item_that_is_not_there_in_the_end_is_an_error(start_service, postgres):
+    """A feed that names a video twice: its single queries all succeed, and the map has one entry too few."""
+    service = start_service(query="per_item", pool_size=1)  # 1: the unsafe map has one writer at a time
+    video = postgres.query("SELECT video_ids[2] FROM feed WHERE id = 1", role="owner")[0][0]
+    postgres.query("UPDATE feed SET video_ids[2] = video_ids[1] WHERE id = 1", role="owner")
+    try:
+        for result_map in ("mutex", "unsafe"):
+            service.patch(map=result_map)
+            assert service.feed(1, items=1).status == 200
+            answer = service.feed(1, items=2)
+            assert answer.status == 500
+            ecode, message = answer.error()
+            assert ecode == -500 and INCOMPLETE in message and "2 items" in message
+        service.patch(query="batched")
+        assert service.feed(1, items=2).status == 502, "the database gave one row too few"
+    finally:
+        postgres.query("UPDATE feed SET video_ids[2] = %s WHERE id = 1", [video], role="owner")
+    assert service.metrics().value("flashover_request_failures_total", message="incomplete") == 2
     assert service.feed(1, items=3).status == 200
 
 

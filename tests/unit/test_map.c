@@ -3,6 +3,7 @@
 #include "tests/unit/support.h"
 
 #include "service/variants/map.h"
+#include "service/variants/map_table.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -137,11 +138,38 @@ static void test_first_look_finds_a_writer_at_work(void **state)
     map_unsafe.destroy(nested_map);
 }
 
+/* What a lost write leaves behind: an entry that is not there, or a count that is not theirs. */
+static void test_holds_tells_a_whole_map_from_another(void **state)
+{
+    enum { FEW = 20 };
+    int64_t ids[FEW + 1];
+    struct map_table table;
+    (void)state;
+    assert_true(map_table_init(&table));
+    assert_true(map_table_holds(&table, ids, 0));
+    for (unsigned i = 0; i <= FEW; i++)
+        ids[i] = 100 + i;
+    for (unsigned i = 0; i < FEW; i++) {
+        struct video one = video(ids[i]);
+        assert_false(map_table_holds(&table, ids, i + 1));
+        assert_true(map_table_put(&table, &one));
+        assert_true(map_table_holds(&table, ids, i + 1));
+    }
+    assert_false(map_table_holds(&table, ids, FEW + 1));
+    assert_false(map_table_holds(&table, ids, FEW - 1));
+    assert_false(map_table_holds(&table, ids + 1, FEW)); /* as many, but another one */
+    table.count--;
+    assert_false(map_table_holds(&table, ids, FEW));
+    assert_false(map_table_holds(&table, ids, FEW - 1));
+    map_table_destroy(&table);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_writer_is_right_with_both),
         cmocka_unit_test(test_many_writers_are_right_with_the_mutex),
+        cmocka_unit_test(test_holds_tells_a_whole_map_from_another),
         cmocka_unit_test(test_first_look_finds_a_writer_at_work),
     };
     return cmocka_run_group_tests_name("map", tests, NULL, NULL);
