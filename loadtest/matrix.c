@@ -100,7 +100,7 @@ static void take_cell(struct matrix *matrix, struct matrix_cell *cell)
     cell->measured = prediction_compute(&input);
     matrix_figures_take(&cell->figures, &cell->result);
     cell->done = true;
-    matrix_cell_judge(cell, &matrix->settings);
+    matrix_cell_judge(cell);
 }
 
 static int run_cell(struct matrix_session *session, struct matrix_cell *cell, char *why,

@@ -43,8 +43,6 @@ static void judge_per_item_mutex(struct matrix_cell *cell, char *out, size_t siz
     const struct matrix_figures *figures = &cell->figures;
     if (figures->crashes > 0 || cell->result.service.down_at_end)
         snprintf(out, size, "expected no crash, saw %u", figures->crashes);
-    else if (figures->wrong > 0)
-        snprintf(out, size, "expected no wrong answer, saw %" PRIu64, figures->wrong);
     else if (!was_seen(figures->pool_timeouts, &cell->result, ITEM_FAILURE_CHECKOUT_TIMEOUT))
         snprintf(out, size, "expected pool timeouts, saw none: the pool was large enough");
     else if (!was_seen(figures->write_deadlines, &cell->result, ITEM_FAILURE_WRITE_DEADLINE))
@@ -65,9 +63,8 @@ static void judge_batched(struct matrix_cell *cell, char *out, size_t size)
                  p99_ms);
 }
 
-void matrix_cell_judge(struct matrix_cell *cell, const struct load_settings *settings)
+void matrix_cell_judge(struct matrix_cell *cell)
 {
-    (void)settings;
     cell->failure[0] = '\0';
     if (!cell->result.balanced)
         snprintf(cell->failure, sizeof cell->failure, "the books do not balance: %s",
@@ -76,6 +73,9 @@ void matrix_cell_judge(struct matrix_cell *cell, const struct load_settings *set
         snprintf(cell->failure, sizeof cell->failure, "stopped before its end");
     else if (!cell->result.has_service)
         snprintf(cell->failure, sizeof cell->failure, "the admin port never answered");
+    else if (cell->figures.wrong > 0)
+        snprintf(cell->failure, sizeof cell->failure, "expected no wrong answer, saw %" PRIu64,
+                 cell->figures.wrong);
     else if (!cell->kind->per_item)
         judge_batched(cell, cell->failure, sizeof cell->failure);
     else if (!cell->kind->unsafe)

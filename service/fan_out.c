@@ -82,22 +82,21 @@ static bool start_thread(struct fan_out *fan_out, const struct fan_out_limits *l
     return failure_set(failure, FAILURE_LIMIT, "cannot start a thread: %s", strerror(error));
 }
 
-struct fan_out *fan_out_start(const struct fan_out_limits *limits, unsigned count,
-                              fan_out_task *task, void *shared, void (*free_shared)(void *shared),
-                              const char *request_id, struct failure *failure)
+struct fan_out *fan_out_start(const struct fan_out_limits *limits, const struct fan_out_job *job,
+                              struct failure *failure)
 {
     pthread_attr_t attributes;
     struct fan_out *fan_out = calloc(1, sizeof *fan_out);
     if (!fan_out) {
-        free_shared(shared);
+        job->free_shared(job->shared);
         failure_set(failure, FAILURE_LIMIT, "out of memory");
         return NULL;
     }
-    fan_out->task = task;
-    fan_out->shared = shared;
-    fan_out->free_shared = free_shared;
-    fan_out->pending = count;
-    snprintf(fan_out->request, sizeof fan_out->request, "%s", request_id);
+    fan_out->task = job->task;
+    fan_out->shared = job->shared;
+    fan_out->free_shared = job->free_shared;
+    fan_out->pending = job->count;
+    snprintf(fan_out->request, sizeof fan_out->request, "%s", job->request_id);
     atomic_init(&fan_out->references, 1);
     atomic_init(&fan_out->next_index, 0);
     CHECK_PTHREAD(pthread_mutex_init(&fan_out->lock, NULL));
@@ -107,11 +106,14 @@ struct fan_out *fan_out_start(const struct fan_out_limits *limits, unsigned coun
     CHECK_PTHREAD(pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED));
     CHECK_PTHREAD(pthread_attr_setstacksize(&attributes, limits->stack_bytes));
     unsigned started = 0;
-    while (started < count && start_thread(fan_out, limits, &attributes, failure))
-        started++;
+    bool ok = true;
+    while (ok && started < job->count && clock_now_ns() < job->deadline_ns) {
+        ok = start_thread(fan_out, limits, &attributes, failure);
+        started += ok;
+    }
     CHECK_PTHREAD(pthread_attr_destroy(&attributes));
-    if (started < count)
-        done(fan_out, count - started);
+    if (!ok)
+        done(fan_out, job->count - started);
     return fan_out;
 }
 

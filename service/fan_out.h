@@ -27,15 +27,22 @@ struct fan_out_limits {
 /* Runs in a thread of its own. `index` counts from 0, in the order in which threads get going. */
 typedef void fan_out_task(void *shared, unsigned index);
 
-/* Starts the threads. `request_id` is copied; `shared` is handed to every task, and freed by
- * `free_shared` with the last reference. The result must be given back with fan_out_release. When a
+struct fan_out_job {
+    unsigned count; /* of tasks */
+    fan_out_task *task;
+    void *shared;                      /* handed to every task */
+    void (*free_shared)(void *shared); /* called with the last reference */
+    const char *request_id;            /* copied */
+    int64_t deadline_ns;               /* no thread is started after it */
+};
+
+/* Starts the threads; `job` is copied. The result must be given back with fan_out_release. When a
  * thread cannot be started (the limit, or pthread_create), *failure says so (LIMIT; else its kind
- * stays as it was), the tasks not started are counted as done, and those started go on. NULL
+ * stays as it was) and the tasks not started count as done. When the deadline passes before all are
+ * started, the others never are, and are never done. In both cases those started go on. NULL
  * without memory: then `shared` is freed at once. */
-struct fan_out *fan_out_start(const struct fan_out_limits *limits, unsigned count,
-                              fan_out_task *task, void *shared, void (*free_shared)(void *shared),
-                              const char *request_id, struct failure *failure)
-    __attribute__((warn_unused_result));
+struct fan_out *fan_out_start(const struct fan_out_limits *limits, const struct fan_out_job *job,
+                              struct failure *failure) __attribute__((warn_unused_result));
 
 /* WaitGroup.Wait, with a deadline: true when every task is done. */
 bool fan_out_wait(struct fan_out *fan_out, int64_t deadline_ns);

@@ -130,9 +130,14 @@ static bool run(const struct query_request *request, struct query_outcome *outco
         free_shared(shared);
         return false;
     }
+    const struct fan_out_job job = {.count = request->items,
+                                    .task = item_task,
+                                    .shared = shared,
+                                    .free_shared = free_shared,
+                                    .request_id = request->request_id,
+                                    .deadline_ns = request->deadline_ns};
     struct fan_out *fan_out =
-        fan_out_start(&request->environment->fan_out, request->items, item_task, shared,
-                      free_shared, request->request_id, &outcome->failure);
+        fan_out_start(&request->environment->fan_out, &job, &outcome->failure);
     if (!fan_out)
         return false;
     /* Where not all threads could be started, the answer is known: the others find `stop` set, or

@@ -51,15 +51,27 @@ static int64_t in_time(void)
     return clock_now_ns() + TEST_PATIENCE_NS;
 }
 
+static struct fan_out *start_tasks(const struct fan_out_limits *limits, struct shared *shared,
+                                   unsigned count, int64_t deadline_ns, struct failure *failure)
+{
+    const struct fan_out_job job = {.count = count,
+                                    .task = task,
+                                    .shared = shared,
+                                    .free_shared = free_shared,
+                                    .request_id = "r",
+                                    .deadline_ns = deadline_ns};
+    struct fan_out *fan_out = fan_out_start(limits, &job, failure);
+    assert_non_null(fan_out);
+    return fan_out;
+}
+
 static void test_every_task_runs_once(void **state)
 {
     struct failure failure = {0};
     struct shared *shared = make_shared(false);
     struct fan_out_limits roomy = limits(1000);
     (void)state;
-    struct fan_out *fan_out =
-        fan_out_start(&roomy, TASKS, task, shared, free_shared, "r", &failure);
-    assert_non_null(fan_out);
+    struct fan_out *fan_out = start_tasks(&roomy, shared, TASKS, in_time(), &failure);
     assert_int_equal(failure.kind, FAILURE_NONE);
     assert_true(fan_out_wait(fan_out, in_time()));
     for (int i = 0; i < TASKS; i++)
@@ -78,8 +90,7 @@ static void test_late_threads_outlive_the_caller(void **state)
     struct shared *shared = make_shared(true);
     struct fan_out_limits roomy = limits(1000);
     (void)state;
-    struct fan_out *fan_out = fan_out_start(&roomy, 3, task, shared, free_shared, "r", &failure);
-    assert_non_null(fan_out);
+    struct fan_out *fan_out = start_tasks(&roomy, shared, 3, in_time(), &failure);
     assert_false(fan_out_wait(fan_out, clock_now_ns() + 10 * CLOCK_NS_PER_MS));
     fan_out_release(&fan_out);
     assert_int_equal(frees, 0);
@@ -96,9 +107,7 @@ static void test_limit_of_threads(void **state)
     struct fan_out_limits tight = limits(7);
     (void)state;
     atomic_store(&shared->gate_closed, true);
-    struct fan_out *fan_out =
-        fan_out_start(&tight, TASKS, task, shared, free_shared, "r", &failure);
-    assert_non_null(fan_out);
+    struct fan_out *fan_out = start_tasks(&tight, shared, TASKS, in_time(), &failure);
     assert_int_equal(failure.kind, FAILURE_LIMIT);
     assert_string_equal(failure.message, "too many threads: the limit is 7");
     assert_int_equal(fan_out_threads(), 7);
@@ -129,9 +138,7 @@ static void test_nth_pthread_create_fails(void **state)
         struct shared *shared = make_shared(false);
         struct fan_out_limits failing = {1000, (size_t)128 << 10, create_until_told_not_to};
         atomic_store(&creates_left, n);
-        struct fan_out *fan_out =
-            fan_out_start(&failing, TASKS, task, shared, free_shared, "r", &failure);
-        assert_non_null(fan_out);
+        struct fan_out *fan_out = start_tasks(&failing, shared, TASKS, in_time(), &failure);
         assert_int_equal(failure.kind, FAILURE_LIMIT);
         assert_non_null(strstr(failure.message, "cannot start a thread"));
         assert_true(fan_out_wait(fan_out, in_time()));
@@ -142,6 +149,36 @@ static void test_nth_pthread_create_fails(void **state)
     }
 }
 
+static int64_t slow_until_ns;
+
+/* The third thread takes until the deadline to be started. */
+static int create_slowly(pthread_t *thread, const pthread_attr_t *attributes,
+                         void *(*start)(void *), void *argument)
+{
+    if (atomic_fetch_sub(&creates_left, 1) == 1)
+        clock_sleep_until(slow_until_ns);
+    return pthread_create(thread, attributes, start, argument);
+}
+
+/* A machine that is short of CPU takes long to start 300 threads: the request must not wait for
+ * that. */
+static void test_no_thread_is_started_after_the_deadline(void **state)
+{
+    struct failure failure = {0};
+    struct shared *shared = make_shared(false);
+    struct fan_out_limits slow = {1000, (size_t)128 << 10, create_slowly};
+    (void)state;
+    atomic_store(&creates_left, 3);
+    slow_until_ns = clock_now_ns() + 500 * CLOCK_NS_PER_MS;
+    struct fan_out *fan_out = start_tasks(&slow, shared, TASKS, slow_until_ns, &failure);
+    assert_int_equal(failure.kind, FAILURE_NONE);
+    wait_until(fan_out_threads() == 0);
+    assert_int_equal(shared->entered, 3);
+    assert_false(fan_out_wait(fan_out, clock_now_ns()));
+    fan_out_release(&fan_out);
+    assert_int_equal(frees, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -149,6 +186,7 @@ int main(void)
         cmocka_unit_test(test_late_threads_outlive_the_caller),
         cmocka_unit_test(test_limit_of_threads),
         cmocka_unit_test(test_nth_pthread_create_fails),
+        cmocka_unit_test(test_no_thread_is_started_after_the_deadline),
     };
     return cmocka_run_group_tests_name("fan_out", tests, NULL, NULL);
 }

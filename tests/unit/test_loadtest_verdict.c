@@ -220,7 +220,7 @@ static struct matrix_cell judged(struct fixture *fixture, size_t kind)
 {
     struct matrix_cell cell = {.kind = &matrix_cell_kinds[kind], .result = fixture->result};
     matrix_figures_take(&cell.figures, &cell.result);
-    matrix_cell_judge(&cell, &fixture->settings);
+    matrix_cell_judge(&cell);
     return cell;
 }
 
