@@ -156,7 +156,7 @@ static int create_slowly(pthread_t *thread, const pthread_attr_t *attributes,
                          void *(*start)(void *), void *argument)
 {
     if (atomic_fetch_sub(&creates_left, 1) == 1)
-        clock_sleep_until(slow_until_ns);
+        wait_until(clock_now_ns() >= slow_until_ns);
     return pthread_create(thread, attributes, start, argument);
 }
 
