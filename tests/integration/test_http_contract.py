@@ -160,7 +160,9 @@ def test_nothing_public_names_a_toggle(start_service):
     service = start_service(query="per_item", pool_size=1, request_timeout_ms=20, query_latency_ms=30)
     answers = [service.public.get(path) for path in (
         "/v1/feeds/1", "/v1/feeds/0", "/v1/feeds/1001", "/v1/feeds/1?items=0", "/v1/toggles", "/healthz", "/readyz", "/")]
-    assert {a.status for a in answers} >= {400, 404, 504}
+    statuses = {a.status for a in answers}
+    assert statuses >= {400, 404}
+    assert statuses & {503, 504}, "the deadline passes before or after the checkout: a busy machine decides"
     words = re.compile(rb"toggle|batched|per_item|mutex|unsafe|admission|blind|on_success|release|variant")
     for answer in answers:
         assert not words.search(answer.body), answer
