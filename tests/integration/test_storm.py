@@ -45,15 +45,15 @@ class Supervisor:
 
 
 def flip_at_random(postgres, seconds, rng):
+    """For so many seconds, and for at least half as many flips: on a busy machine each takes its time."""
     until = time.monotonic() + seconds
     flips = 0
-    while time.monotonic() < until:
+    while time.monotonic() < until or flips < seconds / 2:
         name = rng.choice(list(CHOICES))
         service_toggle(postgres, f"{name}={rng.choice(CHOICES[name])}")
         flips += 1
         next_flip = time.monotonic() + FLIP_EVERY_S
         wait_for(lambda: time.monotonic() >= next_flip, "time for the next flip", timeout_s=5)
-    return flips
 
 
 def test_storm(postgres):
@@ -63,7 +63,7 @@ def test_storm(postgres):
     with Service(postgres, **options) as service, Supervisor(service) as supervisor:
         with Load(service, workers=6, items=100, pause_s=0.02) as load:
             wait_for(lambda: supervisor.crashes > 0, "the first crash")
-            assert flip_at_random(postgres, STORM_S, random.Random(20)) >= STORM_S / 2
+            flip_at_random(postgres, STORM_S, random.Random(20))
             service_toggle(postgres, *[f"{name}={value}" for name, value in FIXED.items()])
             healed = time.monotonic()
             wait_for(lambda: len(load.since(healed + WHOLE_AGAIN_S)) >= 100, "requests after that time")
