@@ -22,14 +22,24 @@ double clock_unix_seconds(void)
     return (double)read_ns(CLOCK_REALTIME) / (double)CLOCK_NS_PER_S;
 }
 
+static void format_utc(int64_t unix_ns, char out[CLOCK_UTC_SIZE])
+{
+    time_t seconds = (time_t)(unix_ns / CLOCK_NS_PER_S);
+    struct tm utc;
+    gmtime_r(&seconds, &utc);
+    size_t used = strftime(out, CLOCK_UTC_SIZE, "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(out + used, CLOCK_UTC_SIZE - used, ".%03dZ",
+             (int)(unix_ns % CLOCK_NS_PER_S / CLOCK_NS_PER_MS));
+}
+
 void clock_format_utc(char out[CLOCK_UTC_SIZE])
 {
-    struct timespec now;
-    struct tm utc;
-    clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &utc);
-    size_t used = strftime(out, CLOCK_UTC_SIZE, "%Y-%m-%dT%H:%M:%S", &utc);
-    snprintf(out + used, CLOCK_UTC_SIZE - used, ".%03dZ", (int)(now.tv_nsec / CLOCK_NS_PER_MS));
+    format_utc(read_ns(CLOCK_REALTIME), out);
+}
+
+void clock_format_utc_at(int64_t at_ns, char out[CLOCK_UTC_SIZE])
+{
+    format_utc(read_ns(CLOCK_REALTIME) - (clock_now_ns() - at_ns), out);
 }
 
 struct timespec clock_timespec(int64_t at_ns)

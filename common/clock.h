@@ -26,6 +26,9 @@ double clock_unix_seconds(void);
 /* Writes the present UTC time as ISO 8601 with milliseconds. */
 void clock_format_utc(char out[CLOCK_UTC_SIZE]);
 
+/* The same for a moment on the monotonic clock, as far as the wall clock was not set since. */
+void clock_format_utc_at(int64_t at_ns, char out[CLOCK_UTC_SIZE]);
+
 /* A monotonic time as pthread_cond_timedwait wants it. */
 struct timespec clock_timespec(int64_t at_ns);
 

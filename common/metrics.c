@@ -7,14 +7,31 @@
 const double metrics_bucket_bounds_s[METRICS_BUCKETS] = {
     0.0005, 0.001, 0.0025, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10};
 
-void metrics_histogram_observe(struct metrics_histogram *histogram, int64_t duration_ns)
+static size_t bucket_of(int64_t duration_ns)
 {
     double seconds = (double)duration_ns / (double)CLOCK_NS_PER_S;
     size_t bucket = 0;
     while (bucket < METRICS_BUCKETS && seconds > metrics_bucket_bounds_s[bucket])
         bucket++;
-    atomic_fetch_add_explicit(&histogram->counts[bucket], 1, memory_order_relaxed);
+    return bucket;
+}
+
+void metrics_histogram_observe(struct metrics_histogram *histogram, int64_t duration_ns)
+{
+    atomic_fetch_add_explicit(&histogram->counts[bucket_of(duration_ns)], 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&histogram->sum_ns, (uint64_t)duration_ns, memory_order_relaxed);
+}
+
+static void add_alone(_Atomic uint64_t *sum, uint64_t more)
+{
+    uint64_t former = atomic_load_explicit(sum, memory_order_relaxed);
+    atomic_store_explicit(sum, former + more, memory_order_relaxed);
+}
+
+void metrics_histogram_observe_locked(struct metrics_histogram *histogram, int64_t duration_ns)
+{
+    add_alone(&histogram->counts[bucket_of(duration_ns)], 1);
+    add_alone(&histogram->sum_ns, (uint64_t)duration_ns);
 }
 
 void metrics_family(struct text *out, const char *name, const char *type, const char *help)

@@ -239,6 +239,7 @@ start_service() {
         FLASHOVER_LISTEN="127.0.0.1:$port" \
         FLASHOVER_ADMIN_LISTEN="127.0.0.1:$((port + 1))" \
         FLASHOVER_ADMIN_TOKEN_FILE="$home/admin-token" \
+        FLASHOVER_DUMP_DIR="$home" \
         setsid "$here/supervise.sh" "$home" "$root/build/service" "$@" {guard_in}>&- {lock}>&- \
         >/dev/null 2>&1 </dev/null &
     supervisor=$!
@@ -394,7 +395,7 @@ cmd_work_demo() {
     take_lock "$root/build/.demo.lock" 'another demo is running in this folder'
     if [[ -d $home ]]; then
         teardown "$home"
-        rm -f "$home"/{output.txt,matrix.json,service.log,postgres.log,teardown.log}
+        rm -f "$home"/{output.txt,matrix.json,service.log,postgres.log,teardown.log} "$home"/pool-events-*.jsonl
     fi
     catch_signals
     make_home
@@ -409,7 +410,7 @@ cmd_work_demo() {
     run_job "$root/build/loadtest" matrix --url "http://127.0.0.1:$port/v1/feeds/{feed}" \
         --admin-url "http://127.0.0.1:$((port + 1))" --admin-token-file "$home/admin-token" \
         --json "$home/matrix.json" || status=$?
-    printf '\nKept in build/demo: output.txt, matrix.json, service.log, postgres.log\n'
+    printf '\nKept in build/demo: output.txt, matrix.json, service.log, postgres.log, pool-events-*.jsonl\n'
     exit "$status"
 }
 

@@ -4,6 +4,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "service/http_failure.h"
+#include "service/pool_json.h"
 #include "service/thread_state.h"
 
 /* Answers with a JSON document, which is stolen; NULL: there was no memory to make it. */
@@ -92,55 +93,26 @@ static void toggles_patch(void *context, const struct http_request *request,
     json_decref(changes);
 }
 
-static bool thread_is_alive(const struct thread_view *threads, unsigned count,
-                            const struct db_holder *holder)
-{
-    for (unsigned i = 0; i < count; i++)
-        if (threads[i].tid == holder->tid && strcmp(threads[i].request, holder->request) == 0)
-            return true;
-    return false;
-}
-
-static json_t *describe_holders(struct db_pool *pool, unsigned max)
-{
-    json_t *array = json_array();
-    struct thread_view *threads;
-    struct db_holder *holders = calloc(max, sizeof *holders);
-    unsigned held = holders ? db_pool_holders(pool, holders, max) : 0;
-    unsigned thread_count = thread_state_list(&threads);
-    int64_t now_ns = clock_now_ns();
-    for (unsigned i = 0; i < held && i < max; i++) {
-        const struct db_holder *holder = &holders[i];
-        json_array_append_new(
-            array,
-            json_pack("{s:I, s:i, s:I, s:b, s:s, s:I, s:s, s:s}", "connection_id",
-                      (json_int_t)holder->connection_id, "backend_pid", holder->backend_pid,
-                      "thread", (json_int_t)holder->tid, "thread_alive",
-                      thread_is_alive(threads, thread_count, holder), "request_id", holder->request,
-                      "age_ms", (json_int_t)((now_ns - holder->since_ns) / CLOCK_NS_PER_MS),
-                      "query", holder->query, "call_site", holder->call_site));
-    }
-    free(threads);
-    free(holders);
-    return array;
-}
-
 static void debug_pool(void *context, const struct http_request *request,
                        struct http_response *response)
 {
     struct service *service = context;
     struct db_pool *pool = service->environment.pool;
-    struct db_pool_counts counts = db_pool_count(pool);
-    unsigned total =
-        counts.idle + counts.in_use + counts.connecting + counts.draining + counts.closing;
-    answer_json(request, response,
-                json_pack("{s:s, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:o}", "address",
-                          service->pool_name, "counts", "max", (json_int_t)counts.max, "total",
-                          (json_int_t)total, "idle", (json_int_t)counts.idle, "used",
-                          (json_int_t)counts.in_use, "connecting", (json_int_t)counts.connecting,
-                          "draining", (json_int_t)counts.draining, "closing",
-                          (json_int_t)counts.closing, "waiting", (json_int_t)counts.waiting,
-                          "holders", describe_holders(pool, counts.max)));
+    json_t *now = pool_json_look(pool, DB_POOL_NOW);
+    if (now) {
+        json_object_set_new(now, "address", json_string(service->pool_name));
+        json_object_set_new(now, "at_last_timeout", pool_json_look(pool, DB_POOL_AT_LAST_TIMEOUT));
+    }
+    answer_json(request, response, now);
+}
+
+static void debug_pool_events(void *context, const struct http_request *request,
+                              struct http_response *response)
+{
+    struct service *service = context;
+    response->content_type = "application/x-ndjson";
+    if (!pool_json_events(service->environment.pool, service->pool_name, &response->body))
+        http_response_error(request, response, 503, -503, "out of memory");
 }
 
 /* One group: the threads of a state. */
@@ -188,6 +160,7 @@ const struct http_route admin_routes[] = {
     {"GET", "/v1/toggles", toggles_get},
     {"PATCH", "/v1/toggles", toggles_patch},
     {"GET", "/debug/pool", debug_pool},
+    {"GET", "/debug/pool/events", debug_pool_events},
     {"GET", "/debug/threads", debug_threads},
 };
 const size_t admin_route_count = sizeof admin_routes / sizeof admin_routes[0];

@@ -65,7 +65,7 @@ int command_toggle(const struct config *config, int count, char *const *assignme
     json_t *changes = parse_assignments(count, assignments);
     if (!changes)
         return 2;
-    struct db_conn *conn = db_conn_open(&database, deadline_ns, &failure);
+    struct db_conn *conn = db_conn_open(&database, deadline_ns, -1, &failure);
     bool ok = conn && (count == 0 ||
                        toggle_store_write(conn, "service toggle", changes, deadline_ns, &failure));
     json_t *stored = ok ? toggle_store_read(conn, deadline_ns, &failure) : NULL;

@@ -1,12 +1,25 @@
 #include "service/config.h"
 
 #include "common/check.h"
+#include "common/clock.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <libpq-fe.h>
 #include <unistd.h>
+
+#define CONNECT_TIMEOUT_NS (5 * CLOCK_NS_PER_S)
+/* How long a connection whose request gave up may take to end its query and be used again. Queries
+ * of this service take a few round trips' time; what takes longer is worth a new connection. */
+#define DRAIN_TIMEOUT_NS (250 * CLOCK_NS_PER_MS)
+/* How long a query whose request gave up, and that is too slow to be drained, may take to end once
+ * it is to be cancelled. */
+#define CANCEL_TIMEOUT_NS (2 * CLOCK_NS_PER_S)
+/* A closed connection counts until the server has let go of it, but not for longer. */
+#define CLOSE_TIMEOUT_NS (10 * CLOCK_NS_PER_S)
+/* How often connections that grew too old are looked for. */
+#define BACKGROUND_INTERVAL_NS CLOCK_NS_PER_S
 
 static const char usage[] =
     "Usage: service [OPTION…]                     serve until SIGTERM\n"
@@ -15,7 +28,7 @@ static const char usage[] =
     "       service healthcheck                   exit 0 when /readyz of --listen answers 200\n"
     "       service --help | --version";
 
-enum { FIXED_OPTIONS = 17 };
+enum { FIXED_OPTIONS = 23 };
 
 static void fill_table(struct config *config, struct option table[FIXED_OPTIONS + TOGGLES])
 {
@@ -71,6 +84,38 @@ static void fill_table(struct config *config, struct option table[FIXED_OPTIONS 
          .max = 100,
          .argument = "N",
          .help = "connects under way at the same time"},
+        {.name = "pool-max-idle-ms",
+         .kind = OPTION_INTEGER,
+         .value = &config->pool_max_idle_ms,
+         .fallback = "600000",
+         .min = 0,
+         .max = 86400000,
+         .argument = "MS",
+         .help = "a connection idle for longer is closed; 0: never"},
+        {.name = "pool-max-lifetime-ms",
+         .kind = OPTION_INTEGER,
+         .value = &config->pool_max_lifetime_ms,
+         .fallback = "1800000",
+         .min = 0,
+         .max = 86400000,
+         .argument = "MS",
+         .help = "a connection open for longer, less up to a tenth, is closed; 0: never"},
+        {.name = "pool-prove-idle-ms",
+         .kind = OPTION_INTEGER,
+         .value = &config->pool_prove_idle_ms,
+         .fallback = "30000",
+         .min = 0,
+         .max = 86400000,
+         .argument = "MS",
+         .help = "a connection idle for longer is proved by a round trip first; 0: never"},
+        {.name = "max-waiters",
+         .kind = OPTION_INTEGER,
+         .value = &config->max_waiters,
+         .fallback = "10000",
+         .min = 0,
+         .max = 1000000,
+         .argument = "N",
+         .help = "threads that may wait for a connection; 0: no limit"},
         {.name = "request-timeout-ms",
          .kind = OPTION_INTEGER,
          .value = &config->request_timeout_ms,
@@ -127,6 +172,19 @@ static void fill_table(struct config *config, struct option table[FIXED_OPTIONS 
          .max = 8192,
          .argument = "KIB",
          .help = "stack of a fan-out thread"},
+        {.name = "pool-events",
+         .kind = OPTION_INTEGER,
+         .value = &config->pool_events,
+         .fallback = "16384",
+         .min = 0,
+         .max = 1048576,
+         .argument = "N",
+         .help = "the pool's last events that are kept for /debug/pool/events"},
+        {.name = "dump-dir",
+         .kind = OPTION_TEXT,
+         .value = &config->dump_dir,
+         .argument = "DIR",
+         .help = "where these go when checkouts begin to time out; none: nowhere"},
         {.name = "drain-delay-ms",
          .kind = OPTION_INTEGER,
          .value = &config->drain_delay_ms,
@@ -273,4 +331,25 @@ enum options_outcome config_read(struct config *config, int argc, char **argv,
                              sizeof config->pool_name) &&
               check_conninfo("control-database-url", config->control_database_url, NULL, 0);
     return ok ? OPTIONS_RUN : OPTIONS_EXIT_USAGE;
+}
+
+struct db_pool_config config_pool(const struct config *config)
+{
+    return (struct db_pool_config){
+        .address = config->pool_name,
+        .max_size = (unsigned)config->pool_size,
+        .min_size = (unsigned)config->pool_min,
+        .max_connecting = (unsigned)config->pool_max_connecting,
+        .wait_queue_timeout_ns = config->checkout_timeout_ms * CLOCK_NS_PER_MS,
+        .background_interval_ns = BACKGROUND_INTERVAL_NS,
+        .connect_timeout_ns = CONNECT_TIMEOUT_NS,
+        .drain_timeout_ns = DRAIN_TIMEOUT_NS,
+        .cancel_timeout_ns = CANCEL_TIMEOUT_NS,
+        .prove_after_idle_ns = config->pool_prove_idle_ms * CLOCK_NS_PER_MS,
+        .max_idle_ns = config->pool_max_idle_ms * CLOCK_NS_PER_MS,
+        .max_lifetime_ns = config->pool_max_lifetime_ms * CLOCK_NS_PER_MS,
+        .max_waiters = (unsigned)config->max_waiters,
+        .close_timeout_ns = CLOSE_TIMEOUT_NS,
+        .autonomous = true,
+        .recorder_events = (unsigned)config->pool_events};
 }

@@ -6,12 +6,15 @@
 #define FLASHOVER_CONFIG_H
 
 #include "common/options.h"
+#include "service/db_pool.h"
 #include "service/toggles.h"
 
 struct config {
     const char *listen, *admin_listen, *admin_token_file;
     const char *database_url, *control_database_url; /* NULL: libpq's PG* variables */
-    int64_t pool_size, pool_min, pool_max_connecting;
+    int64_t pool_size, pool_min, pool_max_connecting, max_waiters;
+    int64_t pool_max_idle_ms, pool_max_lifetime_ms, pool_prove_idle_ms, pool_events;
+    const char *dump_dir; /* NULL: nothing is dumped */
     int64_t request_timeout_ms, checkout_timeout_ms;
     double query_latency_ms;
     int64_t items;
@@ -35,5 +38,8 @@ enum options_outcome config_read(struct config *config, int argc, char **argv,
 /* What only serving needs: checks the addresses and the options against each other, and reads the
  * token. False when one line on stderr has said what is wrong: exit with 2. */
 bool config_check_serving(struct config *config) __attribute__((warn_unused_result));
+
+/* The pool as the service has it, but for its connector. */
+struct db_pool_config config_pool(const struct config *config);
 
 #endif

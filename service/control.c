@@ -150,7 +150,7 @@ static void *control_main(void *argument)
     thread_state_enter("control", "");
     for (;;) {
         struct failure failure = {0};
-        conn = db_conn_open(&control->conn, clock_now_ns() + CONNECT_NS, &failure);
+        conn = db_conn_open(&control->conn, clock_now_ns() + CONNECT_NS, -1, &failure);
         bool ok = conn && begin(control, conn, &failure);
         if (ok) {
             note_answer(control);
@@ -214,7 +214,7 @@ bool control_change_toggles(struct control *control, const json_t *changes, stru
 {
     int64_t deadline_ns = clock_now_ns() + CONNECT_NS;
     CHECK_PTHREAD(pthread_mutex_lock(&control->store_lock));
-    struct db_conn *conn = db_conn_open(&control->conn, deadline_ns, failure);
+    struct db_conn *conn = db_conn_open(&control->conn, deadline_ns, -1, failure);
     bool stored =
         conn && toggle_store_write(conn, control->config.replica, changes, deadline_ns, failure);
     json_t *all = stored ? toggle_store_read(conn, deadline_ns, failure) : NULL;

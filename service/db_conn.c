@@ -1,4 +1,4 @@
-#include "service/db_conn.h"
+#include "service/db_conn_internal.h"
 
 #include "common/check.h"
 #include "common/clock.h"
@@ -6,15 +6,12 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
-
-#define ADDRESS_SIZE 160
-
-struct db_conn {
-    PGconn *pg;
-    enum db_conn_state state;
-    char address[ADDRESS_SIZE]; /* HOST:PORT, as the incident's messages name it */
-};
+#include <stdatomic.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 struct db_value db_value_int8(int64_t value)
 {
@@ -31,16 +28,22 @@ struct db_value db_value_float8(double value)
     return db_value_int8(bits);
 }
 
-/* Waits for the socket. False when the deadline passed first. */
-static bool await_socket(const struct db_conn *conn, short events, int64_t deadline_ns)
+enum awaited { SOCKET_READY, DEADLINE_PASSED, INTERRUPTED };
+
+/* Waits for the socket, at most until the deadline or until `interrupt_fd` is readable. */
+static enum awaited await_socket(const struct db_conn *conn, short events, int interrupt_fd,
+                                 int64_t deadline_ns)
 {
-    struct pollfd fd = {.fd = PQsocket(conn->pg), .events = events};
+    struct pollfd fds[2] = {{.fd = PQsocket(conn->pg), .events = events},
+                            {.fd = interrupt_fd, .events = POLLIN}};
     for (;;) {
-        int ready = poll(&fd, 1, clock_poll_ms(deadline_ns, 60000));
+        int ready = poll(fds, 2, clock_poll_ms(deadline_ns, 60000));
+        if (ready > 0 && fds[1].revents)
+            return INTERRUPTED;
         if (ready > 0 || (ready < 0 && errno != EINTR))
-            return true; /* what is wrong with a socket, libpq finds out itself */
+            return SOCKET_READY; /* what is wrong with a socket, libpq finds out itself */
         if (clock_now_ns() >= deadline_ns)
-            return false;
+            return DEADLINE_PASSED;
     }
 }
 
@@ -74,12 +77,29 @@ static void take_in_last_words(struct db_conn *conn)
     (void)PQisBusy(conn->pg);
 }
 
-/* Takes in what has arrived and drops results until the server is ready for the next query. */
-static enum db_conn_state consume(struct db_conn *conn)
+/* The state once an answer is over. */
+static enum db_conn_state settled_state(const struct db_conn *conn)
+{
+    if (PQstatus(conn->pg) != CONNECTION_OK)
+        return DB_CONN_BROKEN;
+    switch (PQtransactionStatus(conn->pg)) {
+    case PQTRANS_IDLE:
+        return DB_CONN_IDLE;
+    case PQTRANS_INTRANS:
+    case PQTRANS_INERROR:
+        return DB_CONN_IN_TRANSACTION;
+    case PQTRANS_ACTIVE:
+    case PQTRANS_UNKNOWN:
+        break;
+    }
+    return DB_CONN_BROKEN;
+}
+
+enum db_conn_state db_conn_consume(struct db_conn *conn)
 {
     if (conn->state == DB_CONN_BROKEN)
         return DB_CONN_BROKEN;
-    if (conn->state == DB_CONN_IDLE)
+    if (conn->state != DB_CONN_BUSY)
         take_in_last_words(conn);
     else if (!PQconsumeInput(conn->pg) || PQflush(conn->pg) < 0)
         conn->state = DB_CONN_BROKEN;
@@ -89,15 +109,20 @@ static enum db_conn_state consume(struct db_conn *conn)
             conn->state = DB_CONN_IDLE;
         PQclear(result);
     }
+    if (conn->state != DB_CONN_BUSY && conn->state != DB_CONN_BROKEN)
+        conn->state = settled_state(conn);
     if (PQstatus(conn->pg) != CONNECTION_OK)
-        conn->state = DB_CONN_BROKEN;
-    if (conn->state == DB_CONN_IDLE && PQtransactionStatus(conn->pg) != PQTRANS_IDLE)
         conn->state = DB_CONN_BROKEN;
     return conn->state;
 }
 
-static bool deadline_during_read(const struct db_conn *conn, struct failure *failure)
+static bool gave_up(struct db_conn *conn, enum awaited why, struct failure *failure)
 {
+    if (why == INTERRUPTED) {
+        conn->state = DB_CONN_BROKEN;
+        return failure_set(failure, FAILURE_DATABASE,
+                           "connection(%s) interrupted: its pool was cleared", conn->address);
+    }
     return failure_set(failure, FAILURE_READ_DEADLINE,
                        "connection(%s) incomplete read of message: context deadline exceeded",
                        conn->address);
@@ -108,11 +133,13 @@ static bool finish(struct db_conn *conn, int64_t deadline_ns, PGresult **out,
                    struct failure *failure)
 {
     int unsent;
+    enum awaited awaited;
     *out = NULL;
     conn->state = DB_CONN_BUSY;
     while ((unsent = PQflush(conn->pg)) == 1) {
-        if (!await_socket(conn, POLLIN | POLLOUT, deadline_ns))
-            return deadline_during_read(conn, failure);
+        awaited = await_socket(conn, POLLIN | POLLOUT, conn->interrupt_fd, deadline_ns);
+        if (awaited != SOCKET_READY)
+            return gave_up(conn, awaited, failure);
         if (!PQconsumeInput(conn->pg))
             return broken(conn, failure);
     }
@@ -123,9 +150,10 @@ static bool finish(struct db_conn *conn, int64_t deadline_ns, PGresult **out,
         /* Where the connection is lost, PQgetResult() does not block any more, and has the server's
          * last words, if there were any, as a result. */
         while (PQisBusy(conn->pg) && PQstatus(conn->pg) == CONNECTION_OK) {
-            if (!await_socket(conn, POLLIN, deadline_ns)) {
+            awaited = await_socket(conn, POLLIN, conn->interrupt_fd, deadline_ns);
+            if (awaited != SOCKET_READY) {
                 PQclear(result);
-                return deadline_during_read(conn, failure);
+                return gave_up(conn, awaited, failure);
             }
             (void)PQconsumeInput(conn->pg);
         }
@@ -147,9 +175,7 @@ static bool finish(struct db_conn *conn, int64_t deadline_ns, PGresult **out,
 static bool judge(struct db_conn *conn, PGresult **result, struct failure *failure)
 {
     ExecStatusType status = PQresultStatus(*result);
-    conn->state = DB_CONN_IDLE;
-    if (PQstatus(conn->pg) != CONNECTION_OK || PQtransactionStatus(conn->pg) == PQTRANS_UNKNOWN)
-        conn->state = DB_CONN_BROKEN;
+    conn->state = settled_state(conn);
     if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
         return true;
     const char *sqlstate = PQresultErrorField(*result, PG_DIAG_SQLSTATE);
@@ -170,7 +196,7 @@ static bool judge(struct db_conn *conn, PGresult **result, struct failure *failu
 /* The driver's own check before the first byte: nothing is written once the deadline has passed. */
 static bool may_write(const struct db_conn *conn, int64_t deadline_ns, struct failure *failure)
 {
-    if (conn->state != DB_CONN_IDLE)
+    if (conn->state != DB_CONN_IDLE && conn->state != DB_CONN_IN_TRANSACTION)
         return failure_set(failure, FAILURE_DATABASE, "connection(%s) is not ready for a query",
                            conn->address);
     if (clock_now_ns() < deadline_ns)
@@ -245,7 +271,8 @@ static void connect_failed(const struct db_conn *conn, struct failure *failure)
     memcpy(failure->sqlstate, sqlstate, sizeof sqlstate);
 }
 
-static bool connect_until(struct db_conn *conn, int64_t deadline_ns, struct failure *failure)
+static bool connect_until(struct db_conn *conn, int64_t deadline_ns, int interrupt_fd,
+                          struct failure *failure)
 {
     PostgresPollingStatusType status = PGRES_POLLING_WRITING;
     while (status != PGRES_POLLING_OK) {
@@ -254,9 +281,11 @@ static bool connect_until(struct db_conn *conn, int64_t deadline_ns, struct fail
             return false;
         }
         short events = status == PGRES_POLLING_READING ? POLLIN : POLLOUT;
-        if (!await_socket(conn, events, deadline_ns))
-            return failure_set(failure, FAILURE_UNAVAILABLE,
-                               "connect to %s failed: no answer in time", conn->address);
+        enum awaited awaited = await_socket(conn, events, interrupt_fd, deadline_ns);
+        if (awaited != SOCKET_READY)
+            return failure_set(failure, FAILURE_UNAVAILABLE, "connect to %s failed: %s",
+                               conn->address,
+                               awaited == INTERRUPTED ? "given up" : "no answer in time");
         status = PQconnectPoll(conn->pg);
     }
     return true;
@@ -285,33 +314,52 @@ static void on_notice(void *context, const PGresult *notice)
         conn->state = DB_CONN_BROKEN;
 }
 
-struct db_conn *db_conn_open(const struct db_conn_config *config, int64_t deadline_ns,
-                             struct failure *failure)
+/* Starts a connect; the rest of it is connect_until()'s. */
+static bool begin_connect(struct db_conn *conn, const struct db_conn_config *config,
+                          struct failure *failure)
 {
-    const char *const keywords[] = {"dbname", "fallback_application_name", "client_encoding", NULL};
-    const char *const values[] = {config->conninfo, config->application_name, "UTF8", NULL};
+    /* A peer that is gone without a word is noticed within about half a minute, at rest or at work.
+     * What stands before dbname, the conninfo may overrule. */
+    const char *const keywords[] = {
+        "keepalives_idle", "keepalives_interval",       "keepalives_count", "tcp_user_timeout",
+        "dbname",          "fallback_application_name", "client_encoding",  NULL};
+    const char *const values[] = {
+        "15", "5", "3", "10000", config->conninfo, config->application_name, "UTF8", NULL};
+    conn->pg = PQconnectStartParams(keywords, values, 1);
+    const char *host = conn->pg ? PQhost(conn->pg) : NULL;
+    const char *port = conn->pg ? PQport(conn->pg) : NULL;
+    snprintf(conn->address, sizeof conn->address, "%s:%s", host ? host : "?", port ? port : "?");
+    if (!conn->pg)
+        return failure_set(failure, FAILURE_UNAVAILABLE, "out of memory");
+    PQsetErrorVerbosity(conn->pg, PQERRORS_SQLSTATE);
+    return true;
+}
+
+/* What a connection has beside libpq's. */
+static bool finish_connect(struct db_conn *conn, struct failure *failure)
+{
+    PQsetNoticeReceiver(conn->pg, on_notice, conn);
+    PQsetErrorVerbosity(conn->pg, PQERRORS_DEFAULT);
+    conn->interrupt_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    conn->socket_copy = fcntl(PQsocket(conn->pg), F_DUPFD_CLOEXEC, 0);
+    if (conn->interrupt_fd < 0 || conn->socket_copy < 0)
+        return failure_set(failure, FAILURE_UNAVAILABLE, "connect to %s failed: %s", conn->address,
+                           strerror(errno));
+    return PQsetnonblocking(conn->pg, 1) == 0 || broken(conn, failure);
+}
+
+struct db_conn *db_conn_open(const struct db_conn_config *config, int64_t deadline_ns,
+                             int interrupt_fd, struct failure *failure)
+{
     struct db_conn *conn = calloc(1, sizeof *conn);
     if (!conn) {
         failure_set(failure, FAILURE_UNAVAILABLE, "out of memory");
         return NULL;
     }
-    conn->pg = PQconnectStartParams(keywords, values, 1);
-    const char *host = conn->pg ? PQhost(conn->pg) : NULL;
-    const char *port = conn->pg ? PQport(conn->pg) : NULL;
-    snprintf(conn->address, sizeof conn->address, "%s:%s", host ? host : "?", port ? port : "?");
-    bool ok = conn->pg != NULL;
-    if (!ok)
-        failure_set(failure, FAILURE_UNAVAILABLE, "out of memory");
-    PGVerbosity former =
-        conn->pg ? PQsetErrorVerbosity(conn->pg, PQERRORS_SQLSTATE) : PQERRORS_DEFAULT;
-    ok = ok && connect_until(conn, deadline_ns, failure);
-    if (ok) {
-        PQsetNoticeReceiver(conn->pg, on_notice, conn);
-        PQsetErrorVerbosity(conn->pg, former);
-        ok = PQsetnonblocking(conn->pg, 1) == 0;
-        if (!ok)
-            broken(conn, failure);
-    }
+    conn->interrupt_fd = conn->socket_copy = -1;
+    bool ok = begin_connect(conn, config, failure) &&
+              connect_until(conn, deadline_ns, interrupt_fd, failure) &&
+              finish_connect(conn, failure);
     for (size_t i = 0; ok && i < config->statement_count; i++)
         ok = prepare(conn, &config->statements[i], deadline_ns, failure);
     if (!ok) {
@@ -322,12 +370,25 @@ struct db_conn *db_conn_open(const struct db_conn_config *config, int64_t deadli
     return conn;
 }
 
+/* libpq says goodbye only on a connection that it thinks is sound, and its close() ends nothing as
+ * long as there is the copy: so we tell the server ourselves. */
+int db_conn_close_but_copy(struct db_conn *conn)
+{
+    int copy = conn->socket_copy;
+    PQfinish(conn->pg);
+    if (copy >= 0)
+        (void)shutdown(copy, SHUT_WR);
+    if (conn->interrupt_fd >= 0)
+        close(conn->interrupt_fd);
+    free(conn);
+    return copy;
+}
+
 void db_conn_close(struct db_conn *conn)
 {
-    if (!conn)
-        return;
-    PQfinish(conn->pg);
-    free(conn);
+    int copy = conn ? db_conn_close_but_copy(conn) : -1;
+    if (copy >= 0)
+        close(copy);
 }
 
 bool db_conn_wait(struct db_conn *conn, int wake_fd, int64_t deadline_ns)
@@ -336,7 +397,7 @@ bool db_conn_wait(struct db_conn *conn, int wake_fd, int64_t deadline_ns)
                             {.fd = wake_fd, .events = POLLIN}};
     int ready = poll(fds, 2, clock_poll_ms(deadline_ns, 60000));
     if (ready > 0 && fds[0].revents)
-        return consume(conn) != DB_CONN_BROKEN;
+        return db_conn_consume(conn) != DB_CONN_BROKEN;
     return true;
 }
 
@@ -349,49 +410,4 @@ bool db_conn_take_notifications(struct db_conn *conn)
         any = true;
     }
     return any;
-}
-
-static void *connector_connect(void *context, int64_t deadline_ns, struct failure *failure)
-{
-    return db_conn_open(context, deadline_ns, failure);
-}
-
-static void connector_close(void *connection)
-{
-    db_conn_close(connection);
-}
-
-static enum db_conn_state connector_state(void *connection)
-{
-    const struct db_conn *conn = connection;
-    return conn->state;
-}
-
-static enum db_conn_state connector_consume(void *connection)
-{
-    return consume(connection);
-}
-
-static int connector_socket(void *connection)
-{
-    const struct db_conn *conn = connection;
-    return PQsocket(conn->pg);
-}
-
-static int connector_backend_pid(void *connection)
-{
-    const struct db_conn *conn = connection;
-    return PQbackendPID(conn->pg);
-}
-
-struct db_connector db_conn_connector(const struct db_conn_config *config)
-{
-    /* the context is only ever read through db_conn_open's const parameter */
-    return (struct db_connector){.context = (void *)(uintptr_t)config,
-                                 .connect = connector_connect,
-                                 .close = connector_close,
-                                 .state = connector_state,
-                                 .consume = connector_consume,
-                                 .socket = connector_socket,
-                                 .backend_pid = connector_backend_pid};
 }

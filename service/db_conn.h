@@ -35,10 +35,11 @@ struct db_value db_value_int8(int64_t value);
 struct db_value db_value_float8(double value);
 
 /* Connects and prepares the statements. NULL and `failure` (UNAVAILABLE, with the SQLSTATE where
- * the server gave one) when that cannot be done by `deadline_ns`. Looking up a host name may block
- * beyond it. The caller owns the result. */
+ * the server gave one) when that cannot be done by `deadline_ns`, or when `interrupt_fd` (-1: none)
+ * becomes readable. Looking up a host name may block beyond it. The caller owns the result. */
 struct db_conn *db_conn_open(const struct db_conn_config *config, int64_t deadline_ns,
-                             struct failure *failure) __attribute__((warn_unused_result));
+                             int interrupt_fd, struct failure *failure)
+    __attribute__((warn_unused_result));
 
 /* Closes and frees; NULL is allowed. */
 void db_conn_close(struct db_conn *conn);

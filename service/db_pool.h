@@ -1,17 +1,22 @@
 /*
  * The connection pool: at most max_size connections, first come first served.
  *
- * Terms as in CMAP (Connection Monitoring and Pooling). A check-in hands the connection straight to
- * the longest waiter, so nobody who comes later can snatch it. Connections are made by background
- * threads, never by a caller and never under the lock. A connection that comes back in the middle
- * of an answer is drained by another background thread within a bound, and only then handed on;
- * else it is closed.
+ * It follows CMAP, the Connection Monitoring and Pooling specification of MongoDB's drivers, over a
+ * connector of any kind: the states paused, ready and closed, the generation and clear(), max
+ * connecting, the events. A check-in hands the connection straight to the longest waiter, so nobody
+ * who comes later can snatch it. Connections are made by background threads, never by a caller and
+ * never under the lock. A connection that comes back in the middle of an answer is drained by
+ * another background thread within a bound, and only then handed on; else it is closed. One that is
+ * being closed counts against max_size until the server has let go of it (CMAP counts it out at
+ * once, and then a server can have more backends than the pool may have connections).
  */
 #ifndef FLASHOVER_DB_POOL_H
 #define FLASHOVER_DB_POOL_H
 
 #include "common/metrics.h"
 #include "service/db_connector.h"
+#include "service/db_pool_diagnosis.h"
+#include "service/db_pool_event.h"
 
 #include <stddef.h>
 
@@ -19,12 +24,39 @@ struct db_pool;
 struct db_lease; /* a connection that is checked out */
 
 struct db_pool_config {
+    const char *address;     /* HOST:PORT of the database, for messages; must outlive the pool */
     unsigned max_size;       /* 1.. */
     unsigned min_size;       /* 0..max_size: kept open without being asked for */
     unsigned max_connecting; /* 1..: connects at the same time */
+    unsigned max_waiters;    /* the wait queue's length; 0: no limit */
+    int64_t max_idle_ns;     /* idle for longer: closed; 0: never */
+    int64_t max_lifetime_ns; /* open for longer: closed, some up to a tenth earlier; 0: never */
+    /* 0: a checkout's own deadline alone. Without `autonomous` it ends, as CMAP has it, for a
+     * waiter that a connect has been begun for. */
+    int64_t wait_queue_timeout_ns;
+    int64_t
+        background_interval_ns; /* between looks for what is too old or missing; below 0: never */
     int64_t connect_timeout_ns;
-    int64_t drain_timeout_ns;
+    int64_t drain_timeout_ns; /* for an answer that is due: the rest of one that nobody waits for, a
+                                 rollback, a proof of life */
+    int64_t cancel_timeout_ns;   /* for the server to take a cancel and end the query */
+    int64_t prove_after_idle_ns; /* idle for longer: proved by a round trip first; 0: never */
+    int64_t close_timeout_ns;    /* how long a closed connection may still count */
+    /* Nobody else calls db_pool_ready() after a clear: the pool tries to connect, with back-off,
+     * and makes itself ready. It clears itself only when a connect fails and no connection is left.
+     * Without this, every failed connect clears the pool, and ready() is the caller's business
+     * (CMAP's drivers have a monitor for both). */
+    bool autonomous;
+    unsigned recorder_events; /* how many of the last events are kept; 0: none */
     struct db_connector connector;
+    /* Called for each event, under the pool's lock and in order: must not block, nor call the pool.
+     * NULL: nobody listens. */
+    void (*on_event)(void *context, const struct db_pool_event *event);
+    void *event_context;
+    /* Called from the background thread, without a lock, after a checkout timed out and none had
+     * for some seconds: an episode begins. NULL: nobody cares. */
+    void (*on_episode)(void *context);
+    void *episode_context;
 };
 
 /* Decides whether a connection may be handed to a waiter with this deadline (the toggle
@@ -38,33 +70,38 @@ struct db_checkout {
     const char *query;     /* and the statement's name */
 };
 
-struct db_pool_counts {
-    unsigned max, idle, in_use, connecting, draining, closing, waiting;
+enum db_pool_moment {
+    DB_POOL_NOW,
+    DB_POOL_AT_LAST_TIMEOUT, /* of a checkout; at most 50 ms before the very last one */
 };
 
-struct db_holder {
-    unsigned connection_id; /* from 1, in order of creation */
-    int backend_pid;
-    long tid;
-    char request[65];
-    const char *call_site, *query;
-    int64_t since_ns;
-};
-
-/* Starts the background threads; connects nothing but min_size. NULL and `failure` when threads or
- * memory are short. */
+/* Starts the background threads. The pool is paused: nothing is connected until it is ready. NULL
+ * and `failure` when threads or memory are short. */
 struct db_pool *db_pool_open(const struct db_pool_config *config, struct failure *failure)
     __attribute__((warn_unused_result));
 
-/* Fails all waiters, stops the background threads, closes what is idle, and frees the pool when all
- * leases have come back: true. False while some are out: they are closed as they come in, and the
- * pool is freed by a later call. Before the call that frees it, every other thread must have
- * returned from the pool's functions. */
-bool db_pool_close(struct db_pool *pool);
+/* A paused pool becomes ready: checkouts may begin, min_size is connected. */
+void db_pool_ready(struct db_pool *pool);
+
+/* Every connection made so far is of an old generation and will not be handed out again; a ready
+ * pool is paused, and its waiters are turned away with `cause`. With `interrupt` connections in use
+ * are interrupted and connects under way given up. */
+void db_pool_clear(struct db_pool *pool, const struct failure *cause, bool interrupt);
+
+/* Fails all waiters, stops the background threads and closes what is idle; leases that are out are
+ * closed as they come in. Checkouts fail from now on. May be called again. */
+void db_pool_close(struct db_pool *pool);
+
+/* Frees a closed pool whose leases have all come back: true. False while some are out, or a cancel
+ * waits for a server that does not answer. Before the call, every other thread must have returned
+ * from the pool's functions. */
+bool db_pool_free(struct db_pool *pool);
 
 /* Waits its turn for a connection, at most until the deadline. True: *lease is the caller's, to be
- * given back with db_pool_checkin. False: *lease is NULL and `failure` is CHECKOUT_TIMEOUT or
- * UNAVAILABLE (pool closed, or no connection can be made). Takes the pool's lock. */
+ * given back with db_pool_checkin. False: *lease is NULL and `failure` is CHECKOUT_TIMEOUT,
+ * UNAVAILABLE (pool closed, paused or cleared, nested checkout) or LIMIT (too many waiters). Takes
+ * the pool's lock.
+ */
 bool db_pool_checkout(struct db_pool *pool, const struct db_checkout *checkout,
                       struct db_lease **lease, struct failure *failure)
     __attribute__((warn_unused_result));
@@ -72,15 +109,22 @@ bool db_pool_checkout(struct db_pool *pool, const struct db_checkout *checkout,
 /* The connection, of the connector's type. */
 void *db_lease_connection(const struct db_lease *lease);
 
-/* Gives the connection back, whatever state it is in, and clears *lease. Takes the pool's lock;
- * does not block. */
+/* Gives the connection back, whatever state it is in, and clears *lease. It must be of this pool
+ * and checked out. Takes the pool's lock; does not block. */
 void db_pool_checkin(struct db_pool *pool, struct db_lease **lease);
 
 /* A consistent picture of the counts. */
 struct db_pool_counts db_pool_count(struct db_pool *pool);
 
-/* Who holds what: fills at most `capacity` (max_size is enough) and returns how many there are. */
-unsigned db_pool_holders(struct db_pool *pool, struct db_holder *holders, size_t capacity);
+/* The pool as it is, or as it was when a checkout timed out last, with a diagnosis. `holders` has
+ * room for max_size; view->holders points to it. view->at_ns is 0 where no checkout has timed out
+ * yet. */
+void db_pool_look(struct db_pool *pool, enum db_pool_moment moment, struct db_holder *holders,
+                  struct db_pool_view *view);
+
+/* The flight recorder: copies the last events, oldest first, into a new array that the caller
+ * frees, and returns how many there are. *events is NULL without memory or without a recorder. */
+size_t db_pool_events(struct db_pool *pool, struct db_pool_event **events);
 
 /* Appends the OpenTelemetry metrics (db.client.connection.*) for a pool of this name. */
 void db_pool_write_metrics(struct db_pool *pool, const char *pool_name, struct text *out);

@@ -3,34 +3,89 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "service/thread_state.h"
+
+/* What was looked at less long ago is still what it is. */
+#define FRESH_NS (50 * CLOCK_NS_PER_MS)
+/* So long without a timeout, and the next one begins an episode. */
+#define QUIET_NS (5 * CLOCK_NS_PER_S)
+
+static struct db_pool_counts count(const struct db_pool *pool)
+{
+    return (struct db_pool_counts){.state = pool->state,
+                                   .generation = pool->generation,
+                                   .max = pool->config.max_size,
+                                   .idle = pool->counts[SLOT_IDLE],
+                                   .in_use = pool->counts[SLOT_IN_USE],
+                                   .connecting = pool->counts[SLOT_CONNECTING],
+                                   .draining =
+                                       pool->counts[SLOT_DRAINING] + pool->counts[SLOT_CANCELLING],
+                                   .closing = pool->counts[SLOT_CLOSING],
+                                   .waiting = pool->waiting};
+}
 
 struct db_pool_counts db_pool_count(struct db_pool *pool)
 {
     CHECK_PTHREAD(pthread_mutex_lock(&pool->lock));
-    struct db_pool_counts counts = {.max = pool->config.max_size,
-                                    .idle = pool->counts[SLOT_IDLE],
-                                    .in_use = pool->counts[SLOT_IN_USE],
-                                    .connecting = pool->counts[SLOT_CONNECTING],
-                                    .draining = pool->counts[SLOT_DRAINING],
-                                    .closing = pool->counts[SLOT_CLOSING],
-                                    .waiting = pool->waiting};
+    struct db_pool_counts counts = count(pool);
     CHECK_PTHREAD(pthread_mutex_unlock(&pool->lock));
     return counts;
 }
 
-unsigned db_pool_holders(struct db_pool *pool, struct db_holder *holders, size_t capacity)
+/* A look, with the lock held. `waiter`: whose wait it is about; NULL: nobody's. */
+static void look(const struct db_pool *pool, const struct waiter *waiter, int64_t now_ns,
+                 struct db_holder *holders, struct db_pool_view *view)
 {
-    unsigned count = 0;
-    CHECK_PTHREAD(pthread_mutex_lock(&pool->lock));
+    *view = (struct db_pool_view){.at_ns = now_ns,
+                                  .counts = count(pool),
+                                  .connect_failure = pool->connect_failure,
+                                  .connect_failure_ns = pool->connect_failure_ns,
+                                  .connect_failures = pool->connect_failures,
+                                  .nested = pool->held_by_waiting,
+                                  .holders = holders};
+    if (waiter) {
+        view->waited_ns = now_ns - waiter->from_ns;
+        view->checkins = pool->checkins - waiter->checkins_before;
+    }
+    if (pool->checkins > 0)
+        view->mean_hold_ns = pool->held_ns / (int64_t)pool->checkins;
     for (unsigned i = 0; i < pool->config.max_size; i++) {
-        if (pool->slots[i].state != SLOT_IN_USE)
+        const struct db_lease *slot = &pool->slots[i];
+        if (slot->state != SLOT_IN_USE)
             continue;
-        if (count < capacity)
-            holders[count] = pool->slots[i].holder;
-        count++;
+        struct db_holder *holder = &holders[view->holder_count++];
+        *holder = slot->holder;
+        holder->state = pool->config.connector.state(slot->connection);
+        holder->is_alive = thread_state_works_for(holder->tid, holder->request);
+    }
+    db_pool_diagnose(view);
+}
+
+void pool_note_timeout(struct db_pool *pool, const struct waiter *waiter, int64_t now_ns)
+{
+    bool is_first = pool->last_timeout_ns == 0 || now_ns - pool->last_timeout_ns > QUIET_NS;
+    pool->last_timeout_ns = now_ns;
+    if (now_ns - pool->last_timeout.at_ns >= FRESH_NS || pool->last_timeout.at_ns == 0)
+        look(pool, waiter, now_ns, pool->last_timeout_holders, &pool->last_timeout);
+    if (!is_first)
+        return;
+    pool->episode_began = true;
+    pool->background_due = true;
+    CHECK_PTHREAD(pthread_cond_signal(&pool->background_work));
+}
+
+void db_pool_look(struct db_pool *pool, enum db_pool_moment moment, struct db_holder *holders,
+                  struct db_pool_view *view)
+{
+    CHECK_PTHREAD(pthread_mutex_lock(&pool->lock));
+    if (moment == DB_POOL_NOW) {
+        look(pool, pool->first, clock_now_ns(), holders, view);
+    } else {
+        *view = pool->last_timeout;
+        view->holders = holders;
+        memcpy(holders, pool->last_timeout_holders, view->holder_count * sizeof *holders);
     }
     CHECK_PTHREAD(pthread_mutex_unlock(&pool->lock));
-    return count;
 }
 
 static void write_gauge(struct text *out, const char *name, const char *labels, const char *help,
@@ -77,6 +132,10 @@ void db_pool_write_metrics(struct db_pool *pool, const char *pool_name, struct t
                    counts.draining);
     write_by_state(out, "flashover_pool_connections", pool_name, "state", "closing",
                    counts.closing);
+    write_gauge(out, "flashover_pool_ready", labels, "1 when checkouts may begin, 0 when paused.",
+                counts.state == DB_POOL_READY);
+    write_gauge(out, "flashover_pool_generation", labels, "How often the pool was cleared.",
+                counts.generation);
     write_gauge(out, "db_client_connection_idle_max", labels, "The most idle connections kept.",
                 counts.max);
     write_gauge(out, "db_client_connection_idle_min", labels, "The fewest connections kept open.",

@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-#define FAILURE_MESSAGE_SIZE 256
+#define FAILURE_MESSAGE_SIZE 400
 
 enum failure_kind {
     FAILURE_NONE,

@@ -3,6 +3,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "service/pool_json.h"
 
 /* A caller that was turned away for lack of room may try again after this. */
 #define RETRY_AFTER_S 1
@@ -27,24 +28,23 @@ static const struct answer answers[FAILURE_KINDS] = {
     [FAILURE_NOT_FOUND] = {404, -404, false},
 };
 
+/* One line tells all: what failed, and what the pool looked like at that moment. */
 static void log_failure(struct service *service, const struct http_request *request,
                         int64_t feed_id, const struct query_outcome *outcome, int ecode)
 {
-    struct db_pool_counts counts = db_pool_count(service->environment.pool);
+    bool timed_out = outcome->failed_items[FAILURE_CHECKOUT_TIMEOUT] > 0;
     json_t *failures = json_object();
     for (enum failure_kind kind = FAILURE_NONE + 1; kind < FAILURE_KINDS; kind++)
         if (outcome->failed_items[kind] > 0)
             json_object_set_new(failures, failure_name(kind),
                                 json_integer(outcome->failed_items[kind]));
-    log_line(
-        LOG_ERROR, outcome->failure.message,
-        json_pack("{s:i, s:s, s:I, s:I, s:o, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I}}", "ecode",
-                  ecode, "request_id", request->id, "feed_id", (json_int_t)feed_id, "waited_ms",
-                  (json_int_t)((clock_now_ns() - request->arrived_ns) / CLOCK_NS_PER_MS),
-                  "failed_items", failures, "pool", "max", (json_int_t)counts.max, "idle",
-                  (json_int_t)counts.idle, "used", (json_int_t)counts.in_use, "connecting",
-                  (json_int_t)counts.connecting, "draining", (json_int_t)counts.draining, "closing",
-                  (json_int_t)counts.closing, "waiting", (json_int_t)counts.waiting));
+    log_line(LOG_ERROR, outcome->failure.message,
+             json_pack("{s:i, s:s, s:I, s:I, s:o, s:o}", "ecode", ecode, "request_id", request->id,
+                       "feed_id", (json_int_t)feed_id, "waited_ms",
+                       (json_int_t)((clock_now_ns() - request->arrived_ns) / CLOCK_NS_PER_MS),
+                       "failed_items", failures, "pool",
+                       pool_json_look(service->environment.pool,
+                                      timed_out ? DB_POOL_AT_LAST_TIMEOUT : DB_POOL_NOW)));
 }
 
 void http_failure_answer(struct service *service, const struct http_request *request,

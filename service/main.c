@@ -5,19 +5,17 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "service/commands.h"
+#include "service/pool_json.h"
 #include "service/service.h"
 #include "service/thread_state.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <unistd.h>
 
-#define CONNECT_TIMEOUT_NS (5 * CLOCK_NS_PER_S)
 /* A database that does not answer so fast at the start may still come: that is no reason not to
  * start. */
 #define START_CHECK_NS (2 * CLOCK_NS_PER_S)
-/* How long a connection whose request gave up may take to end its query and be used again. Queries
- * of this service take a few round trips' time; what takes longer is worth a new connection. */
-#define DRAIN_TIMEOUT_NS (250 * CLOCK_NS_PER_MS)
 /* A graceful stop finishes what is in flight, at most this long. */
 #define STOP_TIMEOUT_NS (5 * CLOCK_NS_PER_S)
 
@@ -40,13 +38,29 @@ static bool database_is_wrong(const char *option, const char *conninfo)
     struct failure failure = {0};
     const struct db_conn_config database = {.conninfo = conninfo,
                                             .application_name = "flashover-start"};
-    struct db_conn *conn = db_conn_open(&database, clock_now_ns() + START_CHECK_NS, &failure);
+    struct db_conn *conn = db_conn_open(&database, clock_now_ns() + START_CHECK_NS, -1, &failure);
     bool wrong = !conn && (strncmp(failure.sqlstate, "28", 2) == 0 ||
                            strcmp(failure.sqlstate, "3D000") == 0);
     if (wrong)
         fprintf(stderr, "service: --%s: %s\n", option, failure.message);
     db_conn_close(conn);
     return wrong;
+}
+
+/* Called when checkouts begin to time out: what led up to it is kept. */
+static void dump_pool_events(void *context)
+{
+    char path[4096];
+    (void)context;
+    if (!config.dump_dir)
+        return;
+    if (pool_json_dump_events(service.environment.pool, config.pool_name, config.dump_dir, path,
+                              sizeof path))
+        log_line(LOG_WARN, "checkouts begin to time out: the pool's last events are kept",
+                 json_pack("{s:s}", "file", path));
+    else
+        log_line(LOG_WARN, "the pool's last events could not be kept",
+                 json_pack("{s:s, s:s}", "dir", config.dump_dir, "error", strerror(errno)));
 }
 
 static bool open_pool(void)
@@ -63,16 +77,16 @@ static bool open_pool(void)
                                        .application_name = "flashover",
                                        .statements = statements,
                                        .statement_count = sizeof statements / sizeof statements[0]};
-    const struct db_pool_config pool = {.max_size = (unsigned)config.pool_size,
-                                        .min_size = (unsigned)config.pool_min,
-                                        .max_connecting = (unsigned)config.pool_max_connecting,
-                                        .connect_timeout_ns = CONNECT_TIMEOUT_NS,
-                                        .drain_timeout_ns = DRAIN_TIMEOUT_NS,
-                                        .connector = db_conn_connector(&database)};
+    struct db_pool_config pool = config_pool(&config);
+    pool.connector = db_conn_connector(&database);
+    pool.on_episode = dump_pool_events;
     service.environment.pool = db_pool_open(&pool, &failure);
-    if (!service.environment.pool)
+    if (!service.environment.pool) {
         fprintf(stderr, "service: %s\n", failure.message);
-    return service.environment.pool != NULL;
+        return false;
+    }
+    db_pool_ready(service.environment.pool);
+    return true;
 }
 
 static bool start_control(void)
@@ -94,7 +108,6 @@ static void fill_service(void)
     service.request_timeout_ns = config.request_timeout_ms * CLOCK_NS_PER_MS;
     service.query_latency_s = config.query_latency_ms / 1000;
     service.environment.item_failures = service.metrics.item_failures;
-    service.environment.checkout_timeout_ns = config.checkout_timeout_ms * CLOCK_NS_PER_MS;
     service.environment.fan_out =
         (struct fan_out_limits){.max_threads = (unsigned)config.max_threads,
                                 .stack_bytes = (size_t)config.thread_stack_kib << 10,
@@ -206,8 +219,9 @@ static int serve(const sigset_t *signals)
     bool all_done = drain_requests(public, clock_now_ns() + STOP_TIMEOUT_NS);
     http_server_stop(admin, clock_now_ns() + CLOCK_NS_PER_S); /* its handlers ask the control */
     control_stop(service.control);
+    db_pool_close(service.environment.pool);
     if (all_done)
-        (void)db_pool_close(service.environment.pool);
+        (void)db_pool_free(service.environment.pool);
     if (!serving)
         return 1;
     log_line(LOG_INFO, "stopped", NULL);

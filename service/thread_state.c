@@ -62,6 +62,7 @@ void thread_state_leave(void)
         self.next->previous = self.previous;
     CHECK_PTHREAD(pthread_mutex_unlock(&list_lock));
     self.listed = false;
+    self.request[0] = '\0';
 }
 
 enum thread_state thread_state_set(enum thread_state state)
@@ -74,12 +75,14 @@ enum thread_state thread_state_set(enum thread_state state)
 
 const char *thread_state_request(void)
 {
-    return self.listed ? self.request : "";
+    return self.request;
 }
 
 long thread_state_tid(void)
 {
-    return (long)gettid();
+    if (self.tid == 0) /* a system call: once a thread */
+        self.tid = (long)gettid();
+    return self.tid;
 }
 
 unsigned thread_state_list(struct thread_view **views)
@@ -100,6 +103,17 @@ unsigned thread_state_list(struct thread_view **views)
     }
     CHECK_PTHREAD(pthread_mutex_unlock(&list_lock));
     return filled;
+}
+
+bool thread_state_works_for(long tid, const char *request)
+{
+    CHECK_PTHREAD(pthread_mutex_lock(&list_lock));
+    const struct entry *entry = list_head;
+    while (entry && entry->tid != tid)
+        entry = entry->next;
+    bool works = entry && strcmp(entry->request, request) == 0;
+    CHECK_PTHREAD(pthread_mutex_unlock(&list_lock));
+    return works;
 }
 
 void thread_state_count(unsigned counts[THREAD_STATES])

@@ -43,7 +43,7 @@ void thread_state_leave(void);
 /* Changes the calling thread's state and returns the former one, to be put back. */
 enum thread_state thread_state_set(enum thread_state state);
 
-/* The request that the calling thread works for, or "". */
+/* The request that the calling thread works for, or "": THREAD_REQUEST_SIZE bytes of the thread. */
 const char *thread_state_request(void);
 
 /* The calling thread's kernel id. */
@@ -52,6 +52,9 @@ long thread_state_tid(void);
 /* Copies all threads into a new array, to be freed by the caller; the count is returned. On lack of
  * memory *views is NULL and 0 is returned. */
 unsigned thread_state_list(struct thread_view **views);
+
+/* Whether the thread with this kernel id is there and works for this request. */
+bool thread_state_works_for(long tid, const char *request);
 
 /* Counts the threads by state. */
 void thread_state_count(unsigned counts[THREAD_STATES]);

@@ -1,16 +1,6 @@
 #include "service/variants/query.h"
 
-#include "common/clock.h"
-
 #include <stdatomic.h>
-
-/* A checkout may have a deadline of its own, nearer than the request's. */
-static int64_t checkout_deadline(const struct query_request *request)
-{
-    int64_t timeout_ns = request->environment->checkout_timeout_ns;
-    int64_t own_ns = timeout_ns ? clock_now_ns() + timeout_ns : CLOCK_NEVER;
-    return own_ns < request->deadline_ns ? own_ns : request->deadline_ns;
-}
 
 bool query_with_connection(const struct query_request *request, const char *call_site,
                            const char *query,
@@ -19,7 +9,7 @@ bool query_with_connection(const struct query_request *request, const char *call
                            void *context, struct failure *failure)
 {
     struct db_pool *pool = request->environment->pool;
-    struct db_checkout checkout = {.deadline_ns = checkout_deadline(request),
+    struct db_checkout checkout = {.deadline_ns = request->deadline_ns,
                                    .admit = request->variants.admission->admit,
                                    .call_site = call_site,
                                    .query = query};

@@ -25,7 +25,6 @@ struct query_environment {
     struct db_pool *pool;
     struct queries queries;
     struct fan_out_limits fan_out;
-    int64_t checkout_timeout_ns;     /* 0: the request's deadline alone */
     _Atomic uint64_t *item_failures; /* [FAILURE_KINDS], counted as they happen, late ones too */
 };
 
