@@ -161,11 +161,12 @@ def test_no_crash_without_both(start_service, query, map_variant):
 
 
 # Each query is slower than its deadline, and each answer comes well within the pool's time to drain.
-FAILING = {"pool_size": 5, "request_timeout_ms": 60, "query_latency_ms": 120}
+FAILING = {"pool_size": 5, "pool_min": 5, "request_timeout_ms": 60, "query_latency_ms": 120}
 
 
 def fail_requests(service, count):
     for feed in range(1, count + 1):
+        wait_for(lambda: service.pool_counts()["idle"] > 0, "no request fails for want of a connection")
         answer = service.feed(feed, items=3)
         assert answer.status == 504 and answer.error()[1].endswith("context deadline exceeded")
 

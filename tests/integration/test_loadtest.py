@@ -171,10 +171,10 @@ ODD_ANSWERS = {
     "negative length": (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n", "protocol_error"),
     "a huge header": (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200000, "protocol_error"),
     "1 GiB": (b"HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n" + b"x" * 2000000, "protocol_error"),
-    "redirect": (b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n", "http_error"),
+    "redirect": (b"HTTP/1.1 302 Found\r\nLocation: /\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", "http_error"),
     "no JSON": (b"HTTP/1.0 200 OK\r\n\r\nnot json", "wrong"),
-    "empty": (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "wrong"),
-    "no content": (b"HTTP/1.1 204 No Content\r\n\r\n", "http_error"),
+    "empty": (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", "wrong"),
+    "no content": (b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n", "http_error"),
 }
 
 
@@ -194,9 +194,10 @@ def test_good_answers_in_odd_dress(run):
         return Answer(
             "raw",
             body=[
-                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked,
+                b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked,
                 b"HTTP/1.0 200 OK\r\n\r\n" + body,
-                b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body,
+                b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+                + body,
             ][number % 3],
         )
 

@@ -1,12 +1,13 @@
 """The database away: at the start, under load, for toggles. On a server of their own, which is killed and restarted."""
 import contextlib
+import threading
 import time
 
 import pytest
 
 from feed_rule import check_feed
-from lab import Service, run_service, wait_for
-from load import Load, check_lawful, summary
+from lab import WAIT_S, Service, run_service, wait_for
+from load import Load, burst, check_lawful, summary
 
 WHOLE_AGAIN_S = 2.0  # full service this long after the database accepts connections
 
@@ -73,6 +74,26 @@ def test_killed_under_load_and_restarted(start, own_postgres, query):
     assert service.alive() and service.process.pid == pid
     service.wait_quiet()
     assert len(own_postgres.backends()) <= 10
+
+
+def test_a_restart_with_ten_queries_in_flight(start, own_postgres):
+    """Each of them ends, one way or the other, and none of them late."""
+    count = 10
+    service = start(pool_size=count, pool_min=count, query_latency_ms=300, request_timeout_ms=5000)
+    wait_for(lambda: service.pool_counts()["idle"] == count, "all are connected")
+    outcomes = []
+    thread = threading.Thread(target=lambda: outcomes.extend(burst(service, count, items=5)), daemon=True)
+    began = time.monotonic()
+    thread.start()
+    wait_for(lambda: service.pool_counts()["used"] == count, "all are in flight")
+    own_postgres.kill()
+    own_postgres.start()
+    thread.join(timeout=WAIT_S)
+    assert len(outcomes) == count
+    check_lawful(outcomes)
+    assert {o.status for o in outcomes} <= {200, 502, 503}, summary(outcomes)
+    assert max(o.ended for o in outcomes) - began < 5, "none waited for its deadline"
+    wait_for(lambda: service.feed(1, items=3).status == 200, "it serves", timeout_s=WHOLE_AGAIN_S)
 
 
 def test_patch_without_database_changes_nothing(start, own_postgres):

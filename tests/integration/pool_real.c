@@ -1,0 +1,223 @@
+/* The pool over libpq against a real PostgreSQL: in what state a connection may come back, whom a
+ * cancel may hit, what the kernel is told. FLASHOVER_DATABASE_URL names the server; pytest starts
+ * it. */
+#include "tests/unit/support.h"
+
+#include "service/db_conn.h"
+#include "service/db_pool.h"
+#include "service/variants/admission.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+
+static struct db_conn_config database = {.application_name = "flashover"};
+
+static struct db_pool *open_pool(unsigned max_size, int64_t drain_ms)
+{
+    struct failure failure;
+    const struct db_pool_config config = {.address = "real",
+                                          .max_size = max_size,
+                                          .max_connecting = 2,
+                                          .background_interval_ns = CLOCK_NS_PER_S,
+                                          .connect_timeout_ns = TEST_PATIENCE_NS,
+                                          .drain_timeout_ns = drain_ms * CLOCK_NS_PER_MS,
+                                          .cancel_timeout_ns = TEST_PATIENCE_NS,
+                                          .close_timeout_ns = TEST_PATIENCE_NS,
+                                          .autonomous = true,
+                                          .connector = db_conn_connector(&database)};
+    struct db_pool *pool = db_pool_open(&config, &failure);
+    assert_non_null(pool);
+    db_pool_ready(pool);
+    return pool;
+}
+
+static void close_pool(struct db_pool *pool)
+{
+    db_pool_close(pool);
+    assert_true(db_pool_free(pool));
+}
+
+static struct db_lease *checkout(struct db_pool *pool)
+{
+    struct db_lease *lease;
+    struct failure failure;
+    const struct db_checkout request = {.deadline_ns = clock_now_ns() + TEST_PATIENCE_NS,
+                                        .admit = admission_deadline.admit};
+    if (!db_pool_checkout(pool, &request, &lease, &failure)) {
+        fprintf(stderr, "checkout: %s\n", failure.message);
+        abort();
+    }
+    return lease;
+}
+
+/* Executes, and drops the result. */
+static bool execute(const struct db_lease *lease, const char *sql, int64_t timeout_ns,
+                    struct failure *failure)
+{
+    PGresult *result;
+    bool ok = db_conn_execute(db_lease_connection(lease), sql, 0, NULL, clock_now_ns() + timeout_ns,
+                              &result, failure);
+    PQclear(result);
+    return ok;
+}
+
+static int backend(const struct db_lease *lease)
+{
+    const struct db_connector connector = db_conn_connector(&database);
+    return connector.backend_pid(db_lease_connection(lease));
+}
+
+/* Gives it back as `sql` left it; the next one gets the same connection, ready and outside of any
+ * transaction. */
+static void check_next_is_clean(const char *const *sql, bool ends_in_error, int64_t timeout_ns)
+{
+    struct failure failure;
+    struct db_pool *pool = open_pool(1, 5000);
+    struct db_lease *lease = checkout(pool);
+    int pid = backend(lease);
+    bool ok = true;
+    for (; *sql; sql++)
+        ok = execute(lease, *sql, timeout_ns, &failure);
+    assert_true(ok != ends_in_error);
+    db_pool_checkin(pool, &lease);
+    lease = checkout(pool);
+    assert_int_equal(backend(lease), pid);
+    /* only at the top level may this be executed: in a transaction it fails */
+    assert_true(execute(lease, "VACUUM pg_temp.nothing", TEST_PATIENCE_NS, &failure) ||
+                strcmp(failure.sqlstate, "42P01") == 0 || strcmp(failure.sqlstate, "3F000") == 0);
+    assert_true(execute(lease, "SELECT 1", TEST_PATIENCE_NS, &failure));
+    db_pool_checkin(pool, &lease);
+    close_pool(pool);
+}
+
+static void test_returned_in_a_transaction(void **state)
+{
+    const char *const begun[] = {"BEGIN", "SELECT 1", NULL};
+    (void)state;
+    check_next_is_clean(begun, false, TEST_PATIENCE_NS);
+}
+
+static void test_returned_in_a_failed_transaction(void **state)
+{
+    const char *const failed[] = {"BEGIN", "SELECT 1/0", NULL};
+    (void)state;
+    check_next_is_clean(failed, true, TEST_PATIENCE_NS);
+}
+
+static void test_returned_busy(void **state)
+{
+    const char *const busy[] = {"SELECT pg_sleep(0.2)", NULL};
+    const char *const busy_in_transaction[] = {"BEGIN", "SELECT pg_sleep(0.2)", NULL};
+    (void)state;
+    check_next_is_clean(busy, true, 50 * CLOCK_NS_PER_MS);
+    check_next_is_clean(busy_in_transaction, true, 50 * CLOCK_NS_PER_MS);
+}
+
+static void test_returned_broken(void **state)
+{
+    struct failure failure;
+    (void)state;
+    struct db_pool *pool = open_pool(1, 5000);
+    struct db_lease *lease = checkout(pool);
+    int pid = backend(lease);
+    assert_false(execute(lease, "SELECT pg_terminate_backend(pg_backend_pid())", TEST_PATIENCE_NS,
+                         &failure));
+    assert_string_equal(failure.sqlstate, "57P01");
+    db_pool_checkin(pool, &lease);
+    lease = checkout(pool);
+    assert_int_not_equal(backend(lease), pid);
+    assert_true(execute(lease, "SELECT 1", TEST_PATIENCE_NS, &failure));
+    db_pool_checkin(pool, &lease);
+    close_pool(pool);
+}
+
+/* A peer that is gone without a word is the kernel's to notice. */
+static void test_the_kernel_watches_the_peer(void **state)
+{
+    int value;
+    socklen_t size = sizeof value;
+    const struct db_connector connector = db_conn_connector(&database);
+    (void)state;
+    struct db_pool *pool = open_pool(1, 100);
+    struct db_lease *lease = checkout(pool);
+    int fd = connector.socket(db_lease_connection(lease));
+    assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &value, &size), 0);
+    assert_int_equal(value, 10000);
+    assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &value, &size), 0);
+    assert_true(value != 0);
+    assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &value, &size), 0);
+    assert_int_equal(value, 15);
+    db_pool_checkin(pool, &lease);
+    close_pool(pool);
+}
+
+/* Queries that are cancelled, and between them, on the same connections, short ones: these never
+ * fail. The cancelled ones end by themselves about when their cancel comes. */
+struct customer {
+    struct db_pool *pool;
+    unsigned seed;
+    pthread_t thread;
+    unsigned cancelled, hit;
+};
+
+enum { CUSTOMERS = 12, SIZE = 4 };
+
+static int rounds = 40;
+
+static void *customer_main(void *argument)
+{
+    struct customer *customer = argument;
+    for (int i = 0; i < rounds; i++) {
+        struct failure failure;
+        struct db_lease *lease = checkout(customer->pool);
+        customer->seed = customer->seed * 1103515245U + 12345U;
+        bool is_long = i % 2 == 0;
+        int64_t timeout_ns =
+            is_long ? 1 + (customer->seed >> 16) % 3000 * CLOCK_NS_PER_US : TEST_PATIENCE_NS;
+        const char *sql = is_long ? "SELECT pg_sleep(0.003)" : "SELECT 1";
+        bool ok = execute(lease, sql, timeout_ns, &failure);
+        customer->cancelled += !ok && failure.kind == FAILURE_READ_DEADLINE;
+        customer->hit += !ok && failure.kind == FAILURE_DATABASE;
+        db_pool_checkin(customer->pool, &lease);
+    }
+    return NULL;
+}
+
+static void test_a_cancel_hits_nobody_else(void **state)
+{
+    struct customer customers[CUSTOMERS];
+    unsigned cancelled = 0;
+    (void)state;
+    struct db_pool *pool = open_pool(SIZE, 0);
+    for (unsigned i = 0; i < CUSTOMERS; i++) {
+        customers[i] = (struct customer){.pool = pool, .seed = i + 1};
+        CHECK_PTHREAD(pthread_create(&customers[i].thread, NULL, customer_main, &customers[i]));
+    }
+    for (unsigned i = 0; i < CUSTOMERS; i++) {
+        CHECK_PTHREAD(pthread_join(customers[i].thread, NULL));
+        assert_int_equal(customers[i].hit, 0);
+        cancelled += customers[i].cancelled;
+    }
+    print_message("%u queries given up\n", cancelled);
+    assert_true(cancelled > CUSTOMERS * (unsigned)rounds / 4);
+    close_pool(pool);
+}
+
+/* The argument: rounds of cancels, for more than the few that the suite has time for. */
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_returned_in_a_transaction),
+        cmocka_unit_test(test_returned_in_a_failed_transaction),
+        cmocka_unit_test(test_returned_busy),
+        cmocka_unit_test(test_returned_broken),
+        cmocka_unit_test(test_the_kernel_watches_the_peer),
+        cmocka_unit_test(test_a_cancel_hits_nobody_else),
+    };
+    database.conninfo = getenv("FLASHOVER_DATABASE_URL");
+    if (argc > 1)
+        rounds = (int)strtol(argv[1], NULL, 10);
+    return cmocka_run_group_tests_name("pool_real", tests, NULL, NULL);
+}

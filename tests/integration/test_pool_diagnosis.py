@@ -1,0 +1,185 @@
+"""A timeout that explains itself: each verdict's cause brought about in a real database, beside a look-alike; the
+log line, /debug/pool and the flight recorder. (Nested checkouts and a pool that is paused by hand: unit tests.)"""
+import contextlib
+import json
+import time
+
+import pytest
+
+from lab import Lock, Service, wait_for
+from load import CHECKOUT_TIMEOUT, burst
+
+HOLDER_KEYS = {"connection_id", "backend_pid", "thread", "thread_alive", "request_id", "age_ms", "query", "transaction",
+               "call_site"}
+
+
+@pytest.fixture
+def start(own_postgres):
+    with contextlib.ExitStack() as stack:
+        yield lambda **options: stack.enter_context(Service(own_postgres, **options))
+
+
+def at_last_timeout(service):
+    return wait_for(lambda: service.pool()["at_last_timeout"], "a checkout has timed out")
+
+
+def failure_lines(service, message=CHECKOUT_TIMEOUT):
+    """The log's lines of failed requests, parsed."""
+    lines = [json.loads(line) for line in service.log().splitlines() if line.startswith("{")]
+    return [line for line in lines if line["message"] == message]
+
+
+# ---- too few connections, or too slow holders
+
+
+def test_undersized(start_service):
+    """300 checkouts a request, every connection back within milliseconds, and still the deadline passes."""
+    service = start_service(query="per_item", pool_size=4, pool_min=4, request_timeout_ms=400)
+    wait_for(lambda: service.pool_counts()["idle"] == 4, "all are connected")
+    burst(service, 3)
+    view = at_last_timeout(service)
+    assert view["verdict"] == "undersized", view
+    assert "check-ins" in view["evidence"] and "4 connections serve" in view["evidence"]
+    assert view["counts"]["used"] == view["counts"]["max"] == 4 and view["counts"]["waiting"] > 0
+    line = failure_lines(service)[0]
+    assert line["pool"]["verdict"] == "undersized" and line["pool"]["waited_ms"] > 0
+    assert len(line["pool"]["holders"]) == 4 and set(line["pool"]["holders"][0]) == HOLDER_KEYS
+    assert line["pool"]["last_connect_error"] is None
+
+
+def test_slow_holders(start_service, postgres):
+    """The same message, but one query each, and all of them hang on a lock in the database."""
+    service = start_service(pool_size=3, pool_min=3, request_timeout_ms=3000, checkout_timeout_ms=800)
+    wait_for(lambda: service.pool_counts()["idle"] == 3, "all are connected")
+    with Lock(postgres) as lock:
+        outcomes = burst(service, 6, items=20)
+        lock.free()
+    assert {o.status for o in outcomes} <= {503, 504} and 503 in {o.status for o in outcomes}
+    view = at_last_timeout(service)
+    assert view["verdict"] == "slow_holders", view
+    assert "query_batched.c:fetch_feed" in view["evidence"]
+    held = view["holders"]
+    assert len(held) == 3 and {h["transaction"] for h in held} == {"active"}
+    assert all(h["thread_alive"] and h["age_ms"] >= 500 and h["query"] == "feed" for h in held)
+    service.wait_quiet()
+
+
+# ---- a leak, or long work
+
+
+def test_leak(start_service):
+    service = start_service(release="on_success", pool_size=4, pool_min=4, request_timeout_ms=60, query_latency_ms=120)
+    wait_for(lambda: service.pool_counts()["idle"] == 4, "all are connected")
+    for feed in range(1, 5):
+        assert service.feed(feed, items=3).status == 504
+    assert service.feed(5, items=3).status == 503
+    view = at_last_timeout(service)
+    assert view["verdict"] == "leak", view
+    assert "4 of 4 connections" in view["evidence"] and "query_batched.c:fetch_feed" in view["evidence"]
+    assert [h["thread_alive"] for h in view["holders"]] == [False] * 4
+
+
+def test_long_work_is_no_leak(start_service):
+    """As many connections out for as long, but their threads are there."""
+    service = start_service(pool_size=2, pool_min=2, request_timeout_ms=20000, query_latency_ms=2000,
+                            checkout_timeout_ms=300)
+    wait_for(lambda: service.pool_counts()["idle"] == 2, "all are connected")
+    outcomes = burst(service, 6, items=3)
+    assert {o.status for o in outcomes} == {200, 503}
+    view = at_last_timeout(service)
+    assert view["verdict"] == "slow_holders", view
+    assert all(h["thread_alive"] for h in view["holders"])
+
+
+# ---- the database away, full, or just slow to connect to
+
+
+def test_database_down(start, own_postgres):
+    service = start(pool_size=3)
+    assert service.feed(1, items=3).status == 200
+    own_postgres.kill()
+    wait_for(lambda: service.feed(1, items=3).status == 503, "it is noticed")
+    view = wait_for(lambda: (v := service.pool())["last_connect_error"] and v, "a connect has failed")
+    assert view["state"] == "paused" and view["verdict"] == "database_down", view
+    assert view["last_connect_error"]["failures_in_a_row"] >= 1 and view["generation"] >= 1
+    assert view["last_connect_error"]["error"] in view["evidence"]
+    own_postgres.start()
+    wait_for(lambda: service.feed(1, items=3).status == 200, "it serves again")
+    assert service.pool()["state"] == "ready" and service.pool()["verdict"] == "none"
+
+
+def test_server_full(start, own_postgres):
+    """Refused as well, but by a server that is there: 53300."""
+    own_postgres.query("ALTER ROLE flashover_app CONNECTION LIMIT 0")
+    try:
+        service = start(pool_size=3)
+        assert service.feed(1, items=3).status == 503
+        view = service.pool()
+        assert view["verdict"] == "server_full", view
+        assert view["last_connect_error"]["sqlstate"] == "53300"
+    finally:
+        own_postgres.query("ALTER ROLE flashover_app CONNECTION LIMIT -1")
+
+
+def test_server_full_with_some_connections(start, own_postgres):
+    """Two of ten: checkouts time out as with a small pool, and the verdict names the server."""
+    own_postgres.query("ALTER ROLE flashover_app CONNECTION LIMIT 2")
+    try:
+        service = start(query="per_item", pool_size=10, request_timeout_ms=400)
+        burst(service, 3)
+        view = at_last_timeout(service)
+        assert view["verdict"] == "server_full" and "53300" in view["evidence"], view
+    finally:
+        own_postgres.query("ALTER ROLE flashover_app CONNECTION LIMIT -1")
+
+
+# ---- the flight recorder
+
+
+def events_of(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_events_on_request(start_service):
+    service = start_service(pool_size=2, pool_events=8)
+    for feed in range(1, 6):
+        assert service.feed(feed, items=3).status == 200
+    answer = service.admin.get("/debug/pool/events")
+    assert answer.status == 200 and answer.headers["Content-Type"] == "application/x-ndjson"
+    events = events_of(answer.body.decode())
+    assert len(events) == 8, "the last ones only"
+    assert [e["event"] for e in events[-3:]] == ["ConnectionCheckOutStarted", "ConnectionCheckedOut", "ConnectionCheckedIn"]
+    assert events[-1]["connectionId"] == 1 and events[-2]["durationMS"] >= 0 and events[-3]["request_id"]
+    assert [e["time"] for e in events] == sorted(e["time"] for e in events)
+
+
+def test_events_are_kept_when_checkouts_begin_to_time_out(start_service, postgres, tmp_path):
+    """Once for an episode, however many time out."""
+    service = start_service(pool_size=1, pool_min=1, request_timeout_ms=300, dump_dir=tmp_path)
+    wait_for(lambda: service.pool_counts()["idle"] == 1, "it is connected")
+    assert service.feed(1, items=3).status == 200
+    with Lock(postgres) as lock:
+        assert 503 in [o.status for o in burst(service, 4, items=3)]
+        file, = wait_for(lambda: list(tmp_path.iterdir()), "the file")
+        assert 503 in [o.status for o in burst(service, 4, items=3)]
+        lock.free()
+    service.wait_quiet()
+    named = wait_for(lambda: failure_lines(service, "checkouts begin to time out: the pool's last events are kept"),
+                     "the log names it")
+    assert [line["file"] for line in named] == [str(file)] and list(tmp_path.iterdir()) == [file]
+    wait_for(lambda: file.stat().st_size > 0, "it is written")
+    names = [event["event"] for event in events_of(file.read_text())]
+    assert names[:2] == ["ConnectionPoolCreated", "ConnectionPoolReady"]
+    assert "ConnectionCheckOutFailed" in names
+
+
+def test_a_dump_dir_that_is_not_there_is_said_and_harms_nothing(start_service, postgres, tmp_path):
+    service = start_service(pool_size=1, request_timeout_ms=200, dump_dir=tmp_path / "nowhere")
+    assert service.feed(1, items=3).status == 200
+    with Lock(postgres) as lock:
+        burst(service, 3, items=3)
+        wait_for(lambda: failure_lines(service, "the pool's last events could not be kept"), "the log says so")
+        lock.free()
+    service.wait_quiet()
+    began = time.monotonic()
+    assert service.feed(1, items=3).status == 200 and time.monotonic() - began < 5

@@ -1,0 +1,12 @@
+"""The pool's C program against a real PostgreSQL: connections that come back in a transaction, failed, busy or broken; cancels
+that hit nobody else; what the kernel is told of the peer."""
+import subprocess
+
+from lab import BUILD, clean_environment
+
+
+def test_the_pool_against_a_real_server(postgres):
+    done = subprocess.run([BUILD / "tests/pool_real"], env=clean_environment(**postgres.env), capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert postgres.backends() == set()
