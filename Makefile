@@ -5,6 +5,8 @@ SHELL := /bin/bash
 # A variant build has its own directory: make BUILD=build/tsan SANITIZE=thread
 BUILD    ?= build
 SANITIZE ?=
+# The CMAP specification's own test files, where there are any.
+CMAP_FILES ?= ../shared/cmap
 
 CC       ?= gcc
 PACKAGES := libmicrohttpd libpq jansson libcurl
@@ -26,8 +28,10 @@ LOADTEST_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard loadtest/*.c))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 UNIT_SUPPORT := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out $(wildcard tests/unit/test_*.c),$(wildcard tests/unit/*.c)))
 TESTED_OBJECTS = $(COMMON_OBJECTS) $(filter-out %/main.o,$(SERVICE_OBJECTS) $(LOADTEST_OBJECTS)) $(UNIT_SUPPORT)
+# The runner of the CMAP scenarios has a main() of its own, and is no cmocka program.
+CMAP_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/cmap/*.c) tests/unit/stub_connector.c)
 
-.PHONY: build demo test unit integration tsan asan up down reset logs check format bench storm deps diff-variants clean
+.PHONY: build demo test unit integration tsan asan up down reset logs check format bench bench-pool storm storm-deadlines deps diff-variants clean
 build: $(BUILD)/service $(BUILD)/loadtest
 
 $(BUILD)/service: $(SERVICE_OBJECTS) $(COMMON_OBJECTS)
@@ -38,7 +42,22 @@ $(BUILD)/loadtest: $(LOADTEST_OBJECTS) $(COMMON_OBJECTS)
 	@mkdir -p $(dir $@)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LOADTEST_LIBS)
 
+$(BUILD)/tests/cmap_runner: $(CMAP_OBJECTS) $(filter-out %/main.o,$(SERVICE_OBJECTS)) $(COMMON_OBJECTS)
+	@mkdir -p $(dir $@)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(SERVICE_LIBS)
+
 $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(TESTED_OBJECTS)
+	@mkdir -p $(dir $@)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(SERVICE_LIBS) $(LOADTEST_LIBS)
+
+# A benchmark of the pool: the service's objects, and the tests' stub in the database's place.
+$(BUILD)/tests/pool_bench: $(BUILD)/obj/tests/bench/pool_bench.o $(BUILD)/obj/tests/unit/stub_connector.o \
+                           $(COMMON_OBJECTS) $(filter-out %/main.o,$(SERVICE_OBJECTS))
+	@mkdir -p $(dir $@)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(SERVICE_LIBS)
+
+# Against a real PostgreSQL, which pytest starts for it.
+$(BUILD)/tests/pool_real: $(BUILD)/obj/tests/integration/pool_real.o $(TESTED_OBJECTS)
 	@mkdir -p $(dir $@)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(SERVICE_LIBS) $(LOADTEST_LIBS)
 
@@ -70,13 +89,25 @@ down reset logs:
 
 test:
 	@deploy/deps.sh build run test
-	@$(MAKE) --no-print-directory -s -j2 build unit-programs
-	@$(MAKE) --no-print-directory -s -j2 BUILD=build/tsan SANITIZE=thread build unit-programs
+	@$(MAKE) --no-print-directory -s -j2 build unit-programs cmap-programs
+	@$(MAKE) --no-print-directory -s -j2 BUILD=build/tsan SANITIZE=thread build unit-programs cmap-programs
 	@$(MAKE) --no-print-directory -s -j2 BUILD=build/asan SANITIZE=address,undefined build unit-programs
-	@$(MAKE) --no-print-directory unit tsan asan integration
+	@$(MAKE) --no-print-directory unit tsan asan cmap integration
 
 .PHONY: unit-programs
-unit-programs: $(UNIT_TESTS)
+unit-programs: $(UNIT_TESTS) $(BUILD)/tests/pool_real
+
+# The pool against scenarios in cmap-format: ours, those of the specification where somebody has them (their licence is
+# not ours), ours again under ThreadSanitizer; and the proof that the runner can fail.
+.PHONY: cmap cmap-programs
+cmap-programs: $(BUILD)/tests/cmap_runner
+
+cmap: cmap-programs
+	@$(MAKE) --no-print-directory -s -j2 BUILD=build/tsan SANITIZE=thread cmap-programs
+	$(BUILD)/tests/cmap_runner tests/cmap/scenarios
+	$(if $(wildcard $(CMAP_FILES)/*.json),$(BUILD)/tests/cmap_runner $(CMAP_FILES))
+	build/tsan/tests/cmap_runner tests/cmap/scenarios
+	tests/cmap/selftest $(BUILD)/tests/cmap_runner
 
 unit: unit-programs
 	@tests/unit/run $(UNIT_TESTS)
@@ -90,9 +121,10 @@ asan:
 	@$(MAKE) --no-print-directory -s -j2 BUILD=build/asan SANITIZE=address,undefined build unit-programs
 	@tests/unit/run $(patsubst build/%,build/asan/%,$(UNIT_TESTS))
 
-# Against a real PostgreSQL, with the programs of build/, build/tsan and build/asan.
-integration: build
-	/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/integration
+# Against a real PostgreSQL, with the programs of build/, build/tsan and build/asan. Two at a time, a file to each: most of
+# them wait most of the time, and each is to stand a busy machine anyway.
+integration: build $(BUILD)/tests/pool_real
+	/usr/bin/python3 -m pytest -q -p no:cacheprovider -n 2 --dist loadscope tests/integration
 
 # Format, lint, architecture, documentation.
 check:
@@ -111,11 +143,23 @@ bench:
 	@$(MAKE) --no-print-directory -s -j2 build
 	@tests/bench/run
 
+# What checkout and check-in cost over a stub: no database, no I/O. JSON=FILE keeps the figures.
+bench-pool:
+	@deploy/deps.sh build
+	@$(MAKE) --no-print-directory -s -j2 $(BUILD)/tests/pool_bench
+	@$(BUILD)/tests/pool_bench $(if $(JSON),--json $(JSON))
+
 # 200 s of random toggling under load, crashes included.
 storm:
 	@deploy/deps.sh build run test
 	@$(MAKE) --no-print-directory -s -j2 build
 	@exec tests/storm/run
+
+# 1,000 requests a second for 20 s, whose deadlines all pass.
+storm-deadlines:
+	@deploy/deps.sh build run test
+	@$(MAKE) --no-print-directory -s -j2 build
+	STORM_SECONDS=20 /usr/bin/python3 -m pytest -q -s -p no:cacheprovider tests/integration/test_deadline_storm.py
 
 # ---- the rest ----------------------------------------------------------------------------------------------------
 

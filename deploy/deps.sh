@@ -32,6 +32,7 @@ LIST
 libcmocka-dev         # the unit tests
 python3               # the integration tests
 python3-pytest        # their runner
+python3-pytest-xdist  # two of them at a time
 python3-psycopg2      # their own look into the database
 LIST
         bench) cat <<'LIST' ;;
