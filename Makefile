@@ -123,7 +123,7 @@ asan:
 
 # Against a real PostgreSQL, with the programs of build/, build/tsan and build/asan. Two at a time, a file to each: most of
 # them wait most of the time, and each is to stand a busy machine anyway.
-integration: build $(BUILD)/tests/pool_real
+integration: build $(BUILD)/tests/pool_real $(BUILD)/tests/cmap_runner
 	/usr/bin/python3 -m pytest -q -p no:cacheprovider -n 2 --dist loadscope tests/integration
 
 # Format, lint, architecture, documentation.

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from fault_proxy import FaultProxy
 from lab import Lock, Service, wait_for
 from load import CHECKOUT_TIMEOUT, burst
 
@@ -33,17 +34,19 @@ def failure_lines(service, message=CHECKOUT_TIMEOUT):
 
 
 def test_undersized(start_service):
-    """300 checkouts a request, every connection back within milliseconds, and still the deadline passes."""
-    service = start_service(query="per_item", pool_size=4, pool_min=4, request_timeout_ms=400)
+    """300 checkouts a request, every connection back within milliseconds, and still the time runs out, for one waiter
+    after the other (at a request's deadline it would be all at once, and connections with nobody left to take them)."""
+    service = start_service(query="per_item", pool_size=4, pool_min=4, request_timeout_ms=3000, checkout_timeout_ms=300)
     wait_for(lambda: service.pool_counts()["idle"] == 4, "all are connected")
     burst(service, 3)
     view = at_last_timeout(service)
     assert view["verdict"] == "undersized", view
     assert "check-ins" in view["evidence"] and "4 connections serve" in view["evidence"]
-    assert view["counts"]["used"] == view["counts"]["max"] == 4 and view["counts"]["waiting"] > 0
+    assert view["counts"]["total"] == view["counts"]["max"] == 4 and view["counts"]["waiting"] > 0
     line = failure_lines(service)[0]
     assert line["pool"]["verdict"] == "undersized" and line["pool"]["waited_ms"] > 0
-    assert len(line["pool"]["holders"]) == 4 and set(line["pool"]["holders"][0]) == HOLDER_KEYS
+    held = line["pool"]["holders"]  # one may be between two of them at that moment
+    assert 1 <= len(held) == line["pool"]["counts"]["used"] and all(set(holder) == HOLDER_KEYS for holder in held)
     assert line["pool"]["last_connect_error"] is None
 
 
@@ -131,6 +134,20 @@ def test_server_full_with_some_connections(start, own_postgres):
         assert view["verdict"] == "server_full" and "53300" in view["evidence"], view
     finally:
         own_postgres.query("ALTER ROLE flashover_app CONNECTION LIMIT -1")
+
+
+def test_connecting(start_service, postgres):
+    """The database is there and has room, but a network makes each connect slow."""
+    port = postgres.env["FLASHOVER_PG_PORT"]
+    with FaultProxy(int(port)) as proxy:
+        proxy.delay_new(1.5)
+        url = postgres.env["FLASHOVER_DATABASE_URL"].replace(f":{port}/", f":{proxy.port}/")
+        service = start_service(database_url=url, pool_size=3, request_timeout_ms=300)
+        assert service.feed(1, items=3).status == 503
+        view = at_last_timeout(service)
+        assert view["verdict"] == "connecting" and "only 0 of 3" in view["evidence"], view
+        assert view["last_connect_error"] is None
+        wait_for(lambda: service.feed(1, items=3).status == 200, "the connects end, and it serves")
 
 
 # ---- the flight recorder
