@@ -16,6 +16,9 @@
 
 bool pool_begin_cancel(struct db_pool *pool, struct db_lease *slot)
 {
+    /* Behind a server that does not answer, no more of them pile up than there are connections. */
+    if (pool->cancels_queued >= pool->config.max_size)
+        return false;
     void *cancel = pool->config.connector.cancel_prepare(slot->connection);
     struct pool_cancel *job = cancel ? calloc(1, sizeof *job) : NULL;
     if (!job) {
@@ -30,6 +33,7 @@ bool pool_begin_cancel(struct db_pool *pool, struct db_lease *slot)
     else
         pool->cancel_first = job;
     pool->cancel_last = job;
+    pool->cancels_queued++;
     slot->cancel = CANCEL_PENDING;
     slot->tend_until_ns = clock_now_ns() + pool->config.cancel_timeout_ns;
     pool_slot_set_state(pool, slot, SLOT_DRAINING, SLOT_CANCELLING);
@@ -41,6 +45,7 @@ static struct pool_cancel *take_job(struct db_pool *pool)
 {
     struct pool_cancel *job = pool->cancel_first;
     pool->cancel_first = job->next;
+    pool->cancels_queued--;
     if (!pool->cancel_first)
         pool->cancel_last = NULL;
     return job;

@@ -128,6 +128,7 @@ struct db_pool {
     bool is_cancel_under_way, has_canceller_ended;  /* (m) */
     pthread_cond_t cancel_work;                     /* (m) a cancel was queued, or the pool ends */
     struct pool_cancel *cancel_first, *cancel_last; /* (m) */
+    unsigned cancels_queued;                        /* (m) */
 
     pthread_t background;           /* (i) */
     bool has_background;            /* (i) */

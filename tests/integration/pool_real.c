@@ -164,7 +164,7 @@ struct customer {
 
 enum { CUSTOMERS = 12, SIZE = 4 };
 
-static int rounds = 40;
+static int rounds = 20;
 
 static void *customer_main(void *argument)
 {
