@@ -113,6 +113,29 @@ void text_add_json_string(struct text *text, const char *string, size_t size_byt
     text_append(text, "\"", 1);
 }
 
+void text_one_line(const char *string, char *out, size_t size)
+{
+    size_t length = strlen(string);
+    size_t used = 0;
+    for (size_t at = 0; at < length;) {
+        unsigned char c = (unsigned char)string[at];
+        size_t sequence = c < 0x80 ? 1 : utf8_sequence(string, at, length);
+        if (used + (sequence ? sequence : 1) >= size)
+            break;
+        if (sequence > 1) {
+            memcpy(out + used, string + at, sequence);
+            used += sequence;
+        } else {
+            bool is_space = c == '\n' || c == '\r' || c == '\t';
+            out[used++] = is_space ? ' ' : c >= 0x20 && c < 0x7f ? (char)c : '?';
+        }
+        at += sequence ? sequence : 1;
+    }
+    while (used > 0 && out[used - 1] == ' ')
+        used--;
+    out[used] = '\0';
+}
+
 void text_clear(struct text *text)
 {
     free(text->data);

@@ -49,6 +49,10 @@ void text_add_integer(struct text *text, long long value);
  * UTF-8, as where a message was cut short, becomes U+FFFD: what leaves here always parses. */
 void text_add_json_string(struct text *text, const char *string, size_t size_bytes);
 
+/* Copies text from outside as one line of well-formed UTF-8 that fits into `size` bytes: line ends
+ * and tabs become spaces (none at the end), what is neither printable nor UTF-8 becomes '?'. */
+void text_one_line(const char *string, char *out, size_t size);
+
 /* Frees the text and makes it empty again. */
 void text_clear(struct text *text);
 

@@ -2,6 +2,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/text.h"
 #include "service/thread_state.h"
 
 #include <endian.h>
@@ -47,21 +48,10 @@ static enum awaited await_socket(const struct db_conn *conn, short events, int i
     }
 }
 
-/* libpq's messages end in a newline and may have several lines; ours are one. */
-static void one_line(const char *message, char *out, size_t size)
-{
-    size_t at = 0;
-    for (; *message && at + 1 < size; message++)
-        out[at++] = *message == '\n' || *message == '\t' ? ' ' : *message;
-    while (at > 0 && out[at - 1] == ' ')
-        at--;
-    out[at] = '\0';
-}
-
 static bool broken(struct db_conn *conn, struct failure *failure)
 {
     char detail[160];
-    one_line(PQerrorMessage(conn->pg), detail, sizeof detail);
+    text_one_line(PQerrorMessage(conn->pg), detail, sizeof detail);
     conn->state = DB_CONN_BROKEN;
     return failure_set(failure, FAILURE_DATABASE, "connection(%s) lost: %s", conn->address, detail);
 }
@@ -185,7 +175,7 @@ static bool judge(struct db_conn *conn, PGresult **result, struct failure *failu
         *result = NULL;
         return broken(conn, failure);
     }
-    one_line(PQresultErrorField(*result, PG_DIAG_MESSAGE_PRIMARY), detail, sizeof detail);
+    text_one_line(PQresultErrorField(*result, PG_DIAG_MESSAGE_PRIMARY), detail, sizeof detail);
     failure_set(failure, FAILURE_DATABASE, "%s %s", sqlstate, detail);
     snprintf(failure->sqlstate, sizeof failure->sqlstate, "%s", sqlstate);
     PQclear(*result);
@@ -252,7 +242,7 @@ bool db_conn_execute(struct db_conn *conn, const char *sql, int parameter_count,
 static void connect_failed(const struct db_conn *conn, struct failure *failure)
 {
     char detail[160];
-    one_line(PQerrorMessage(conn->pg), detail, sizeof detail);
+    text_one_line(PQerrorMessage(conn->pg), detail, sizeof detail);
     const char *fatal = strstr(detail, "FATAL:  ");
     char sqlstate[6] = "";
     if (fatal && strspn(fatal + 8, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5)

@@ -54,6 +54,24 @@ static void test_json_strings(void **state)
     }
 }
 
+static void test_one_line(void **state)
+{
+    char out[8];
+    (void)state;
+    text_one_line("a\tb\nc\n \n", out, sizeof out);
+    assert_string_equal(out, "a b c");
+    text_one_line("\x01\xff\xc3)\xe2\x82", out,
+                  sizeof out); /* no UTF-8, and a sequence cut short */
+    assert_string_equal(out, "??"
+                             "?)??");
+    text_one_line("123456\xc3\xbc", out, sizeof out); /* half of a character would not do */
+    assert_string_equal(out, "123456");
+    text_one_line("12345\xc3\xbc", out, sizeof out);
+    assert_string_equal(out, "12345\xc3\xbc");
+    text_one_line("", out, sizeof out);
+    assert_string_equal(out, "");
+}
+
 static void test_labels_are_escaped(void **state)
 {
     struct text labels = {0};
@@ -90,9 +108,8 @@ static void test_histogram(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_growth_and_numbers),
-        cmocka_unit_test(test_json_strings),
-        cmocka_unit_test(test_labels_are_escaped),
+        cmocka_unit_test(test_growth_and_numbers), cmocka_unit_test(test_json_strings),
+        cmocka_unit_test(test_one_line),           cmocka_unit_test(test_labels_are_escaped),
         cmocka_unit_test(test_histogram),
     };
     return cmocka_run_group_tests_name("text_and_metrics", tests, NULL, NULL);
