@@ -300,7 +300,10 @@ static void race(db_pool_admit *admit)
     }
     struct db_pool_counts counts = db_pool_count(fixture.pool);
     assert_int_equal(served + late, RACERS * RACES);
-    assert_true(served > 0 && late > 0);
+    assert_true(served > 0);
+    /* blind serves the late, too, where there is something idle: on a busy machine that may be all
+     */
+    assert_true(late > 0 || admit == admission_blind.admit);
     assert_int_equal(counts.in_use, 0);
     assert_int_equal(counts.waiting, 0);
     wait_until(db_pool_count(fixture.pool).connecting == 0);
