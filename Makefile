@@ -87,27 +87,38 @@ down reset logs:
 
 # ---- tests -------------------------------------------------------------------------------------------------------
 
+# Two lanes, since each of them waits for half of its time: the integration tests on one side, on the other what needs no
+# database. Output comes a lane's part at a time.
 test:
 	@deploy/deps.sh build run test
 	@$(MAKE) --no-print-directory -s -j2 build unit-programs cmap-programs
+	@$(MAKE) --no-print-directory -j2 --output-sync=target sanitizer-programs unit cmap
+	@$(MAKE) --no-print-directory -j2 --output-sync=target integration sanitizer-tests
+
+.PHONY: sanitizer-programs sanitizer-tests
+sanitizer-programs:
 	@$(MAKE) --no-print-directory -s -j2 BUILD=build/tsan SANITIZE=thread build unit-programs cmap-programs
 	@$(MAKE) --no-print-directory -s -j2 BUILD=build/asan SANITIZE=address,undefined build unit-programs
-	@$(MAKE) --no-print-directory unit tsan asan cmap integration
+
+sanitizer-tests:
+	@$(MAKE) --no-print-directory tsan asan cmap-tsan
 
 .PHONY: unit-programs
 unit-programs: $(UNIT_TESTS) $(BUILD)/tests/pool_real
 
 # The pool against scenarios in cmap-format: ours, those of the specification where somebody has them (their licence is
-# not ours), ours again under ThreadSanitizer; and the proof that the runner can fail.
-.PHONY: cmap cmap-programs
+# not ours); the proof that the runner can fail; and ours again under ThreadSanitizer.
+.PHONY: cmap cmap-tsan cmap-programs
 cmap-programs: $(BUILD)/tests/cmap_runner
 
 cmap: cmap-programs
-	@$(MAKE) --no-print-directory -s -j2 BUILD=build/tsan SANITIZE=thread cmap-programs
 	$(BUILD)/tests/cmap_runner tests/cmap/scenarios
 	$(if $(wildcard $(CMAP_FILES)/*.json),$(BUILD)/tests/cmap_runner $(CMAP_FILES))
-	build/tsan/tests/cmap_runner tests/cmap/scenarios
 	tests/cmap/selftest $(BUILD)/tests/cmap_runner
+
+cmap-tsan:
+	@$(MAKE) --no-print-directory -s -j2 BUILD=build/tsan SANITIZE=thread cmap-programs
+	build/tsan/tests/cmap_runner tests/cmap/scenarios
 
 unit: unit-programs
 	@tests/unit/run $(UNIT_TESTS)
@@ -121,10 +132,10 @@ asan:
 	@$(MAKE) --no-print-directory -s -j2 BUILD=build/asan SANITIZE=address,undefined build unit-programs
 	@tests/unit/run $(patsubst build/%,build/asan/%,$(UNIT_TESTS))
 
-# Against a real PostgreSQL, with the programs of build/, build/tsan and build/asan. Two at a time, a file to each: most of
+# Against a real PostgreSQL, with the programs of build/, build/tsan and build/asan. Three at a time, a file to each: most of
 # them wait most of the time, and each is to stand a busy machine anyway.
 integration: build $(BUILD)/tests/pool_real $(BUILD)/tests/cmap_runner
-	/usr/bin/python3 -m pytest -q -p no:cacheprovider -n 2 --dist loadscope tests/integration
+	/usr/bin/python3 -m pytest -q -p no:cacheprovider -n 3 --dist loadscope tests/integration
 
 # Format, lint, architecture, documentation.
 check:

@@ -34,9 +34,9 @@ def start_service(postgres):
         yield lambda **options: stack.enter_context(Service(postgres, **options))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def outage_postgres():
-    """A server of its own for tests that kill it; shared by a module."""
+    """A second server, for the tests that kill it."""
     with Postgres() as server:
         yield server
 
