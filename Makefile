@@ -31,6 +31,9 @@ TESTED_OBJECTS = $(COMMON_OBJECTS) $(filter-out %/main.o,$(SERVICE_OBJECTS) $(LO
 # The runner of the CMAP scenarios has a main() of its own, and is no cmocka program.
 CMAP_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/cmap/*.c) tests/unit/stub_connector.c)
 
+# Two jobs, unless a make above us hands them out already.
+JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j2)
+
 .PHONY: build demo test unit integration tsan asan up down reset logs check format bench bench-pool storm storm-deadlines deps diff-variants clean
 build: $(BUILD)/service $(BUILD)/loadtest
 
@@ -46,7 +49,13 @@ $(BUILD)/tests/cmap_runner: $(CMAP_OBJECTS) $(filter-out %/main.o,$(SERVICE_OBJE
 	@mkdir -p $(dir $@)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(SERVICE_LIBS)
 
-$(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(TESTED_OBJECTS)
+# An archive, so that a test program links only what it uses.
+$(BUILD)/tests/tested.a: $(TESTED_OBJECTS)
+	@mkdir -p $(dir $@)
+	@rm -f $@
+	ar rcsT $@ $^
+
+$(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/tests/tested.a
 	@mkdir -p $(dir $@)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(SERVICE_LIBS) $(LOADTEST_LIBS)
 
@@ -57,7 +66,7 @@ $(BUILD)/tests/pool_bench: $(BUILD)/obj/tests/bench/pool_bench.o $(BUILD)/obj/te
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(SERVICE_LIBS)
 
 # Against a real PostgreSQL, which pytest starts for it.
-$(BUILD)/tests/pool_real: $(BUILD)/obj/tests/integration/pool_real.o $(TESTED_OBJECTS)
+$(BUILD)/tests/pool_real: $(BUILD)/obj/tests/integration/pool_real.o $(BUILD)/tests/tested.a
 	@mkdir -p $(dir $@)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(SERVICE_LIBS) $(LOADTEST_LIBS)
 
@@ -65,7 +74,8 @@ $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(dir $@)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-.PRECIOUS: $(BUILD)/obj/tests/unit/%.o
+# Objects are kept: without this, make deletes those that only a pattern rule leads to, and builds them again next time.
+.PRECIOUS: $(BUILD)/obj/%.o
 -include $(shell [ -d $(BUILD)/obj ] && find $(BUILD)/obj -name '*.d'   2>/dev/null)
 
 # ---- the lab -----------------------------------------------------------------------------------------------------
@@ -73,13 +83,13 @@ $(BUILD)/obj/%.o: %.c Makefile
 # Sets the fire off and shows the fix, on a lab of its own; results in build/demo.
 demo:
 	@deploy/deps.sh build run
-	@$(MAKE) --no-print-directory -s -j2 build
+	@$(MAKE) --no-print-directory -s $(JOBS) build
 	@exec deploy/lab.sh demo
 
 # The whole lab, left running; PORT_BASE=18080 for a second one.
 up:
 	@deploy/deps.sh build run
-	@$(MAKE) --no-print-directory -s -j2 build
+	@$(MAKE) --no-print-directory -s $(JOBS) build
 	@exec deploy/lab.sh up
 
 down reset logs:
@@ -91,14 +101,14 @@ down reset logs:
 # database. Output comes a lane's part at a time.
 test:
 	@deploy/deps.sh build run test
-	@$(MAKE) --no-print-directory -s -j2 build unit-programs cmap-programs
+	@$(MAKE) --no-print-directory -s $(JOBS) build unit-programs cmap-programs
 	@$(MAKE) --no-print-directory -j2 --output-sync=target sanitizer-programs unit cmap
 	@$(MAKE) --no-print-directory -j2 --output-sync=target integration sanitizer-tests
 
 .PHONY: sanitizer-programs sanitizer-tests
 sanitizer-programs:
-	@$(MAKE) --no-print-directory -s -j2 BUILD=build/tsan SANITIZE=thread build unit-programs cmap-programs
-	@$(MAKE) --no-print-directory -s -j2 BUILD=build/asan SANITIZE=address,undefined build unit-programs
+	@$(MAKE) --no-print-directory -s $(JOBS) BUILD=build/tsan SANITIZE=thread build unit-programs cmap-programs
+	@$(MAKE) --no-print-directory -s $(JOBS) BUILD=build/asan SANITIZE=address,undefined build unit-programs
 
 sanitizer-tests:
 	@$(MAKE) --no-print-directory tsan asan cmap-tsan
@@ -117,7 +127,7 @@ cmap: cmap-programs
 	tests/cmap/selftest $(BUILD)/tests/cmap_runner
 
 cmap-tsan:
-	@$(MAKE) --no-print-directory -s -j2 BUILD=build/tsan SANITIZE=thread cmap-programs
+	@$(MAKE) --no-print-directory -s $(JOBS) BUILD=build/tsan SANITIZE=thread cmap-programs
 	build/tsan/tests/cmap_runner tests/cmap/scenarios
 
 unit: unit-programs
@@ -125,11 +135,11 @@ unit: unit-programs
 
 # The unit tests under ThreadSanitizer, and the proof that it sees the unsafe map's race.
 tsan:
-	@$(MAKE) --no-print-directory -s -j2 BUILD=build/tsan SANITIZE=thread build unit-programs
+	@$(MAKE) --no-print-directory -s $(JOBS) BUILD=build/tsan SANITIZE=thread build unit-programs
 	@tests/unit/run_tsan build/tsan/tests
 
 asan:
-	@$(MAKE) --no-print-directory -s -j2 BUILD=build/asan SANITIZE=address,undefined build unit-programs
+	@$(MAKE) --no-print-directory -s $(JOBS) BUILD=build/asan SANITIZE=address,undefined build unit-programs
 	@tests/unit/run $(patsubst build/%,build/asan/%,$(UNIT_TESTS))
 
 # Against a real PostgreSQL, with the programs of build/, build/tsan and build/asan. Three at a time, a file to each: most of
@@ -140,7 +150,7 @@ integration: build $(BUILD)/tests/pool_real $(BUILD)/tests/cmap_runner
 # Format, lint, architecture, documentation.
 check:
 	@deploy/deps.sh build test check
-	@$(MAKE) --no-print-directory -s -j2 build
+	@$(MAKE) --no-print-directory -s $(JOBS) build
 	@tests/checks/run
 
 format:
@@ -151,25 +161,25 @@ format:
 # Rates with query latency 0 beside pgbench's, in one run.
 bench:
 	@deploy/deps.sh build run bench
-	@$(MAKE) --no-print-directory -s -j2 build
+	@$(MAKE) --no-print-directory -s $(JOBS) build
 	@tests/bench/run
 
 # What checkout and check-in cost over a stub: no database, no I/O. JSON=FILE keeps the figures.
 bench-pool:
 	@deploy/deps.sh build
-	@$(MAKE) --no-print-directory -s -j2 $(BUILD)/tests/pool_bench
+	@$(MAKE) --no-print-directory -s $(JOBS) $(BUILD)/tests/pool_bench
 	@$(BUILD)/tests/pool_bench $(if $(JSON),--json $(JSON))
 
 # 200 s of random toggling under load, crashes included.
 storm:
 	@deploy/deps.sh build run test
-	@$(MAKE) --no-print-directory -s -j2 build
+	@$(MAKE) --no-print-directory -s $(JOBS) build
 	@exec tests/storm/run
 
 # 1,000 requests a second for 20 s, whose deadlines all pass.
 storm-deadlines:
 	@deploy/deps.sh build run test
-	@$(MAKE) --no-print-directory -s -j2 build
+	@$(MAKE) --no-print-directory -s $(JOBS) build
 	STORM_SECONDS=20 /usr/bin/python3 -m pytest -q -s -p no:cacheprovider tests/integration/test_deadline_storm.py
 
 # ---- the rest ----------------------------------------------------------------------------------------------------

@@ -55,7 +55,8 @@ MOMENTS = {
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_ctrl_c_in_the_demo_leaves_nothing(moment):
-    with marked_environment() as (environment, folder), tempfile.NamedTemporaryFile() as out:
+    # shorter cells, so that the second one comes sooner
+    with marked_environment(FLASHOVER_CELL_DURATION="4") as (environment, folder), tempfile.NamedTemporaryFile() as out:
         # A background job of a shell ignores SIGINT, and so do its children, which cannot trap it then; a terminal's do not.
         demo = subprocess.Popen([LAB, "demo"], env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                                 start_new_session=True,
