@@ -53,6 +53,10 @@ static void metrics(void *context, const struct http_request *request,
     write_gauge(out, "flashover_database_reachable",
                 "1 when the database answered within the last 2 s.",
                 control_reachable(service->control));
+    if (control_backends(service->control) >= 0)
+        write_gauge(out, "flashover_database_backends",
+                    "The database's backends for this service: of all replicas, and of dead ones.",
+                    (double)control_backends(service->control));
     write_gauge(out, "flashover_config_items", "Items of a request that does not say.",
                 service->default_items);
     write_gauge(out, "flashover_config_query_latency_seconds",

@@ -30,6 +30,7 @@ struct control {
     int wake_fd;                    /* (i) an eventfd: stop */
     _Atomic bool stopping;          /* (a) */
     _Atomic int64_t last_answer_ns; /* (a) monotonic; 0: none yet, or the connection was lost */
+    _Atomic int64_t backends;       /* (a) with that answer; -1: unknown */
     bool start_recorded;            /* (t) */
 
     /* Held from reading the table to putting it in force, so that an older reading never overwrites
@@ -55,6 +56,20 @@ static bool read_toggles(struct control *control, struct db_conn *conn, struct f
     CHECK_PTHREAD(pthread_mutex_unlock(&control->store_lock));
     json_decref(stored);
     return stored != NULL;
+}
+
+/* Asks whether the database is there, by a question whose answer is of use. */
+static bool heartbeat(struct control *control, struct db_conn *conn, struct failure *failure)
+{
+    const char *application[] = {control->config.pool_application};
+    PGresult *result;
+    if (!db_conn_execute(conn, "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1",
+                         1, application, clock_now_ns() + QUERY_NS, &result, failure))
+        return false;
+    atomic_store(&control->backends, strtoll(PQgetvalue(result, 0, 0), NULL, 10));
+    PQclear(result);
+    note_answer(control);
+    return true;
 }
 
 static bool execute(struct db_conn *conn, const char *sql, struct failure *failure)
@@ -100,10 +115,8 @@ static void listen_until_lost(struct control *control, struct db_conn *conn,
     bool ok = true;
     while (ok && !atomic_load(&control->stopping)) {
         if (clock_now_ns() >= next_heartbeat_ns) {
-            ok = execute(conn, "SELECT", failure);
+            ok = heartbeat(control, conn, failure);
             next_heartbeat_ns = clock_now_ns() + HEARTBEAT_NS;
-            if (ok)
-                note_answer(control);
         }
         thread_state_set(THREAD_IDLE);
         if (ok && !db_conn_wait(conn, control->wake_fd, next_heartbeat_ns))
@@ -162,6 +175,7 @@ static void *control_main(void *argument)
         if (atomic_load(&control->stopping))
             break;
         atomic_store(&control->last_answer_ns, 0);
+        atomic_store(&control->backends, -1);
         db_conn_close(conn);
         log_line(LOG_WARN, "control connection failed",
                  json_pack("{s:s, s:I}", "error", failure.message, "retry_ms",
@@ -182,6 +196,7 @@ struct control *control_start(const struct control_config *config, struct failur
     bool ok = control && wake_fd >= 0;
     if (ok) {
         control->config = *config;
+        atomic_init(&control->backends, -1);
         control->conn = (struct db_conn_config){.conninfo = config->conninfo,
                                                 .application_name = "flashover-control"};
         control->wake_fd = wake_fd;
@@ -208,6 +223,11 @@ bool control_reachable(struct control *control)
 {
     int64_t last_ns = atomic_load(&control->last_answer_ns);
     return last_ns > 0 && clock_now_ns() - last_ns < FRESH_NS;
+}
+
+int64_t control_backends(const struct control *control)
+{
+    return atomic_load(&control->backends);
 }
 
 bool control_change_toggles(struct control *control, const json_t *changes, struct failure *failure)

@@ -11,8 +11,9 @@
 struct control;
 
 struct control_config {
-    const char *conninfo; /* role flashover_control, direct; NULL: PG* variables */
-    const char *replica;  /* names this process in the event log */
+    const char *conninfo;         /* role flashover_control, direct; NULL: PG* variables */
+    const char *replica;          /* names this process in the event log */
+    const char *pool_application; /* the application_name of the pool's connections */
     struct toggles *toggles;
 };
 
@@ -24,6 +25,11 @@ struct control *control_start(const struct control_config *config, struct failur
 
 /* Whether the database answered within the last two seconds. Does not ask it. */
 bool control_reachable(struct control *control);
+
+/* How many backends the database has for the pool's application_name, by its last answer, at most
+ * two seconds old: those of this process and of other replicas, and those that a dead process left
+ * behind. -1: unknown. */
+int64_t control_backends(const struct control *control);
 
 /* Stores changes that toggles_check() has passed, and puts them in force before it returns. On a
  * connection of its own; at most 3 s. False: the

@@ -22,6 +22,8 @@
 static struct config config;
 static struct service
     service; /* static: threads that never come back may look at it until the process ends */
+#define POOL_APPLICATION "flashover"
+
 static char replica[512];
 
 static void name_replica(void)
@@ -74,7 +76,7 @@ static bool open_pool(void)
     statements[1] = service.environment.queries.video;
     statements[2] = service.environment.queries.feed;
     database = (struct db_conn_config){.conninfo = config.database_url,
-                                       .application_name = "flashover",
+                                       .application_name = POOL_APPLICATION,
                                        .statements = statements,
                                        .statement_count = sizeof statements / sizeof statements[0]};
     struct db_pool_config pool = config_pool(&config);
@@ -92,8 +94,10 @@ static bool open_pool(void)
 static bool start_control(void)
 {
     struct failure failure = {0};
-    const struct control_config control = {
-        .conninfo = config.control_database_url, .replica = replica, .toggles = &service.toggles};
+    const struct control_config control = {.conninfo = config.control_database_url,
+                                           .replica = replica,
+                                           .pool_application = POOL_APPLICATION,
+                                           .toggles = &service.toggles};
     service.control = control_start(&control, &failure);
     if (!service.control)
         fprintf(stderr, "service: %s\n", failure.message);
