@@ -5,7 +5,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
-#include <stdbool.h>
 
 const char *const options_version = "0.1.0";
 
@@ -24,7 +23,7 @@ static void range_text(const struct option *option, char *out, size_t size)
 {
     if (option->kind == OPTION_CHOICE)
         snprintf(out, size, "%s", option->choices);
-    else if (option->kind == OPTION_TEXT)
+    else if (option->kind == OPTION_TEXT || option->kind == OPTION_LIST)
         snprintf(out, size, "text");
     else
         snprintf(out, size, "%.10g..%.10g%s", option->min, option->max,
@@ -85,6 +84,18 @@ static bool parse_real(const struct option *option, const char *text, double *ou
     return true;
 }
 
+/* Values of the command line replace those of the environment, and add up among themselves. */
+static bool list_add(struct option *option, const char *text, enum option_origin origin)
+{
+    struct option_list *list = option->value;
+    if (origin != option->origin)
+        list->count = 0;
+    if (list->count == OPTION_LIST_MAX)
+        return false;
+    list->values[list->count++] = text;
+    return true;
+}
+
 static bool option_set(struct option *option, const char *text, enum option_origin origin)
 {
     bool ok = true;
@@ -100,6 +111,9 @@ static bool option_set(struct option *option, const char *text, enum option_orig
         ok = is_choice(option->choices, text);
         if (ok)
             *(const char **)option->value = text;
+        break;
+    case OPTION_LIST:
+        ok = list_add(option, text, origin);
         break;
     case OPTION_TEXT:
         *(const char **)option->value = text;
@@ -129,8 +143,11 @@ static bool set_defaults_and_environment(const struct options_program *program, 
             bool ok = option_set(option, option->fallback, OPTION_FROM_DEFAULT);
             assert(ok);
         } else {
-            assert(option->kind == OPTION_TEXT);
-            *(const char **)option->value = NULL;
+            assert(option->kind == OPTION_TEXT || option->kind == OPTION_LIST);
+            if (option->kind == OPTION_TEXT)
+                *(const char **)option->value = NULL;
+            else
+                ((struct option_list *)option->value)->count = 0;
             option->origin = OPTION_FROM_DEFAULT;
         }
         /* compose passes variables that are not set as empty ones */
@@ -220,6 +237,12 @@ enum options_outcome options_parse(const struct options_program *program, int ar
             return OPTIONS_EXIT_USAGE;
     }
     return OPTIONS_RUN;
+}
+
+bool options_parse_duration(const char *text, double min_s, double max_s, double *seconds)
+{
+    const struct option option = {.kind = OPTION_DURATION, .min = min_s, .max = max_s};
+    return parse_real(&option, text, seconds);
 }
 
 int options_split_address(const char *address, char *host, size_t host_size, uint16_t *port)

@@ -7,6 +7,7 @@
 #ifndef FLASHOVER_OPTIONS_H
 #define FLASHOVER_OPTIONS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -17,6 +18,14 @@ enum option_kind {
     OPTION_DURATION, /* value: double, seconds, min..max; "2", "1.5s", "200ms", "2m", "1h" */
     OPTION_TEXT,     /* value: const char *, any text; NULL when neither given nor defaulted */
     OPTION_CHOICE,   /* value: const char *, one of `choices` */
+    OPTION_LIST,     /* value: struct option_list, any texts; may be given several times */
+};
+
+#define OPTION_LIST_MAX 32
+
+struct option_list {
+    const char *values[OPTION_LIST_MAX];
+    size_t count;
 };
 
 enum option_origin { OPTION_FROM_DEFAULT, OPTION_FROM_ENVIRONMENT, OPTION_FROM_COMMAND_LINE };
@@ -25,7 +34,7 @@ struct option {
     const char *name; /* without the dashes */
     enum option_kind kind;
     void *value;          /* where the value goes, of the kind's type */
-    const char *fallback; /* the default, as a user would write it; NULL: none (TEXT only) */
+    const char *fallback; /* the default, as a user would write it; NULL: none (TEXT, LIST) */
     double min, max;      /* INTEGER, REAL, DURATION */
     const char *choices;  /* CHOICE: "batched|per_item" */
     const char *argument; /* what --help calls the value */
@@ -47,7 +56,7 @@ enum options_outcome {
                          */
 };
 
-/* Reads defaults, environment and argv[1..]. Values of TEXT and CHOICE point into argv, the
+/* Reads defaults, environment and argv[1..]. Values of TEXT, CHOICE and LIST point into argv, the
  * environment or the table. What is no option is moved to the front of argv (argv[1..]) and counted
  * in *positional_count; "--" ends the options. */
 enum options_outcome options_parse(const struct options_program *program, int argc, char **argv,
@@ -56,6 +65,9 @@ enum options_outcome options_parse(const struct options_program *program, int ar
 /* Splits "HOST:PORT", "[V6]:PORT" (PORT 0..65535) into host (at least 256 bytes) and port. Returns
  * 0, or -1. */
 int options_split_address(const char *address, char *host, size_t host_size, uint16_t *port);
+
+/* Reads a duration as OPTION_DURATION does ("2", "1.5s", "200ms", "2m", "1h"), min_s..max_s. */
+bool options_parse_duration(const char *text, double min_s, double max_s, double *seconds);
 
 /* The version that --version prints. */
 extern const char *const options_version;
