@@ -1,7 +1,6 @@
 #include "loadtest/command.h"
 
 #include "common/check.h"
-#include "common/clock.h"
 #include "common/options.h"
 #include "loadtest/load_run.h"
 #include "loadtest/verdict.h"
@@ -13,7 +12,7 @@ static const char usage[] =
     "  matrix   sets the fire off and puts it out: four runs, bug and fix of query and map\n"
     "\n"
     "loadtest COMMAND --help lists its options.\n"
-    "exit: 0 pass, 1 trouble, 2 usage, 99 failed, 105 stopped by a signal\n";
+    "exit: 0 pass, 1 trouble, 2 usage, 99 failed, 105 stopped by a signal, 111 invalid\n";
 
 int command_dispatch(int argc, char **argv, struct stop *stop)
 {
@@ -37,39 +36,27 @@ int command_dispatch(int argc, char **argv, struct stop *stop)
     return EXIT_USAGE;
 }
 
-int command_settings(const char *program, const struct command_load_options *options,
+bool command_parse(const struct options_program *program, int argc, char **argv, int *status)
+{
+    int positional_count;
+    enum options_outcome outcome =
+        options_parse(program, argc, argv, &positional_count, stdout, stderr);
+    *status = outcome == OPTIONS_EXIT_OK ? EXIT_PASS : EXIT_USAGE;
+    if (outcome == OPTIONS_RUN && positional_count == 0)
+        return true;
+    if (outcome == OPTIONS_RUN)
+        fprintf(stderr, "%s: unexpected '%s' (see --help)\n", program->name, argv[1]);
+    return false;
+}
+
+int command_settings(const char *program, const struct load_options *options,
                      struct load_settings *settings)
 {
     char why[512];
-    *settings = (struct load_settings){
-        .timeout_ns = (int64_t)(options->timeout_s * (double)CLOCK_NS_PER_S),
-        .max_in_flight = (uint64_t)options->max_in_flight,
-        .threads = (unsigned)options->threads,
-        .items = (uint32_t)options->items,
-    };
-    if (target_parse(&settings->target, options->url, why, sizeof why)) {
-        fprintf(stderr, "%s: --url: '%s' %s\n", program, options->url, why);
-        return EXIT_USAGE;
-    }
-    if (options->rate_per_s * options->duration_s < 1) {
-        fprintf(stderr, "%s: --duration: '%g' at --rate %g is less than one request\n", program,
-                options->duration_s, options->rate_per_s);
-        return EXIT_USAGE;
-    }
-    bool wants_feed = strcmp(options->check, "feed") == 0;
-    if (wants_feed && !settings->target.has_feed) {
-        fprintf(stderr, "%s: --check: 'feed' needs {feed} in --url, or else status\n", program);
-        return EXIT_USAGE;
-    }
-    if (settings->target.has_feed && strcmp(options->check, "status") != 0)
-        settings->check = LOAD_CHECK_FEED;
-    if (settings->target.items)
-        settings->items = settings->target.items;
-    schedule_init(&settings->schedule, options->rate_per_s, options->duration_s,
-                  (uint64_t)options->seed);
-    if (target_resolve(&settings->target, why, sizeof why)) {
-        fprintf(stderr, "%s: --url: %s\n", program, why);
-        return EXIT_TROUBLE;
+    enum exit_code code = load_options_resolve(options, settings, why, sizeof why);
+    if (code != EXIT_PASS) {
+        fprintf(stderr, "%s: %s\n", program, why);
+        return code;
     }
     uint64_t descriptors = load_run_raise_descriptors();
     if (descriptors < settings->max_in_flight + 64)

@@ -2,7 +2,7 @@
 #include "common/clock.h"
 #include "common/options.h"
 #include "loadtest/command.h"
-#include "loadtest/load_run.h"
+#include "loadtest/live_view.h"
 #include "loadtest/run_json.h"
 #include "loadtest/run_report.h"
 #include "loadtest/verdict.h"
@@ -12,67 +12,27 @@
 #define SETTLE_NS (5 * CLOCK_NS_PER_S)
 
 struct run_options {
-    struct command_load_options load;
-    const char *admin_url;
-    const char *admin_token_file;
+    struct load_options load;
     const char *json_path;
 };
 
-static enum options_outcome parse(int argc, char **argv, struct run_options *options)
+static bool parse(int argc, char **argv, struct run_options *options, int *status)
 {
-    struct option table[] = {
-        COMMAND_URL_ROW(options->load),
-        COMMAND_RATE_ROW(options->load),
-        {.name = "duration",
-         .kind = OPTION_DURATION,
-         .value = &options->load.duration_s,
-         .fallback = "10",
-         .min = 0.001,
-         .max = 86400,
-         .argument = "TIME",
-         .help = "how long requests are sent"},
-        COMMAND_TIMEOUT_ROW(options->load),
-        COMMAND_IN_FLIGHT_ROW(options->load),
-        COMMAND_THREADS_ROW(options->load),
-        COMMAND_SEED_ROW(options->load),
-        {.name = "check",
-         .kind = OPTION_CHOICE,
-         .value = &options->load.check,
-         .fallback = "auto",
-         .choices = "auto|feed|status",
-         .argument = "WHAT",
-         .help = "each entry of each answer, or its status; auto: feed where the URL has {feed}"},
-        COMMAND_ITEMS_ROW(options->load),
-        {.name = "admin-url",
-         .kind = OPTION_TEXT,
-         .value = &options->admin_url,
-         .argument = "URL",
-         .help = "the service's admin port, for /metrics: crashes, pool"},
-        {.name = "admin-token-file",
-         .kind = OPTION_TEXT,
-         .value = &options->admin_token_file,
-         .argument = "FILE",
-         .help = "its bearer token"},
-        {.name = "json",
-         .kind = OPTION_TEXT,
-         .value = &options->json_path,
-         .argument = "FILE",
-         .help = "where the result goes as JSON, too"},
-    };
+    struct option table[LOAD_OPTIONS_MAX + 1];
+    size_t count = load_options_table(&options->load, LOAD_OPTIONS_RUN, table);
+    table[count++] = (struct option){.name = "json",
+                                     .kind = OPTION_TEXT,
+                                     .value = &options->json_path,
+                                     .argument = "FILE",
+                                     .help = "where the result goes as JSON, too"};
     const struct options_program program = {
         .name = PROGRAM,
-        .usage = "usage: loadtest run [OPTIONS]\n\nSends requests at a fixed rate, whatever the "
-                 "service does, and accounts for each of them.",
+        .usage = "usage: loadtest run [OPTIONS]\n\nSends requests at a given rate, whatever the "
+                 "service does, and accounts for each of them.\nWithout --slo it passes when "
+                 "nothing was wrong and 99.9 % right.",
         .table = table,
-        .count = sizeof table / sizeof table[0]};
-    int positional_count;
-    enum options_outcome outcome =
-        options_parse(&program, argc, argv, &positional_count, stdout, stderr);
-    if (outcome == OPTIONS_RUN && positional_count > 0) {
-        fprintf(stderr, PROGRAM ": unexpected '%s' (see --help)\n", argv[1]);
-        return OPTIONS_EXIT_USAGE;
-    }
-    return outcome;
+        .count = count};
+    return command_parse(&program, argc, argv, status);
 }
 
 static int report(const struct run_options *options, const struct load_settings *settings,
@@ -92,7 +52,7 @@ static int report(const struct run_options *options, const struct load_settings 
         }
         json_decref(root);
     }
-    return failed ? EXIT_TROUBLE : (int)verdict_exit_code(result);
+    return failed ? EXIT_TROUBLE : (int)verdict_exit_code(result, settings);
 }
 
 int command_run(int argc, char **argv, struct stop *stop)
@@ -101,22 +61,27 @@ int command_run(int argc, char **argv, struct stop *stop)
     struct load_settings settings;
     struct load_result result;
     char why[512];
-    enum options_outcome outcome = parse(argc, argv, &options);
-    if (outcome != OPTIONS_RUN)
-        return outcome == OPTIONS_EXIT_OK ? EXIT_PASS : EXIT_USAGE;
-    int status = command_settings(PROGRAM, &options.load, &settings);
+    int status;
+    if (!parse(argc, argv, &options, &status))
+        return status;
+    status = command_settings(PROGRAM, &options.load, &settings);
     if (status != EXIT_PASS)
         return status;
     struct scrape *scrape = NULL;
-    if (options.admin_url) {
-        scrape = scrape_start(options.admin_url, options.admin_token_file, stop, why, sizeof why);
+    if (options.load.admin_url) {
+        scrape = scrape_start(options.load.admin_url, options.load.admin_token_file, stop, why,
+                              sizeof why);
         if (!scrape) {
             fprintf(stderr, PROGRAM ": --admin-url: %s\n", why);
             return EXIT_TROUBLE;
         }
     }
-    struct load_view view = load_run_view("");
-    if (load_run_execute(&settings, scrape, SETTLE_NS, stop, &view, &result, why, sizeof why)) {
+    struct live_view view;
+    struct load_watch watch = live_view_watch(&view, "");
+    int failed =
+        load_run_execute(&settings, scrape, SETTLE_NS, stop, &watch, &result, why, sizeof why);
+    live_view_clear(&view);
+    if (failed) {
         fprintf(stderr, PROGRAM ": %s\n", why);
         return EXIT_TROUBLE;
     }

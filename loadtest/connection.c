@@ -49,6 +49,7 @@ static enum connection_result fail(struct connection *connection, enum connectio
 
 static enum connection_result connect_failed(struct connection *connection, int error)
 {
+    connection->error = error;
     return fail(connection, CONNECTION_CONNECT_FAILED, strerrordesc_np(error));
 }
 
@@ -87,6 +88,7 @@ static enum connection_result open_connection(struct connection *connection,
                                               const struct target *target)
 {
     int one = 1;
+    connection->connect_at_ns = clock_now_ns();
     connection->fd =
         socket(target->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (connection->fd < 0)
@@ -108,8 +110,10 @@ enum connection_result connection_start(struct connection *connection, const str
     response_parser_begin(&connection->response, body_limit_bytes, excess);
     connection->request_size = target_write_request(target, feed_id, connection->request);
     connection->request_sent = 0;
-    connection->sent_at_ns = 0;
+    connection->connect_at_ns = connection->connected_at_ns = 0;
+    connection->sent_at_ns = connection->first_byte_at_ns = 0;
     connection->problem = NULL;
+    connection->error = 0;
     if (connection->state == CONNECTION_CLOSED)
         return open_connection(connection, target);
     connection->state = CONNECTION_RECEIVING; /* watched for reading already */
@@ -124,6 +128,7 @@ static enum connection_result finish_connect(struct connection *connection)
     assert(!failed);
     if (error)
         return connect_failed(connection, error);
+    connection->connected_at_ns = clock_now_ns();
     return send_request(connection);
 }
 
@@ -135,6 +140,8 @@ static enum connection_result receive(struct connection *connection, char *buffe
         return errno == EAGAIN || errno == EINTR ? CONNECTION_PENDING : cut_off(connection, errno);
     if (connection->state == CONNECTION_IDLE) /* bytes that nobody asked for, or the end */
         return cut_off(connection, 0);
+    if (connection->first_byte_at_ns == 0 && size > 0)
+        connection->first_byte_at_ns = clock_now_ns();
     enum response_progress progress =
         size > 0 ? response_parser_feed(&connection->response, buffer, (size_t)size)
                  : response_parser_end(&connection->response);

@@ -35,7 +35,12 @@ struct connection {
     void *owner;  /* what epoll_event.data.ptr becomes */
     struct response_parser response;
     const char *problem; /* fixed text, after a failure */
-    int64_t sent_at_ns;  /* when the first byte was handed to the kernel; 0: not yet */
+    int error;           /* errno behind CONNECT_FAILED; else 0 */
+    /* Monotonic times of the request; 0: not yet. */
+    int64_t connect_at_ns;    /* when its own connect was begun; stays 0 on a kept connection */
+    int64_t connected_at_ns;  /* and when it was through */
+    int64_t sent_at_ns;       /* when the first byte was handed to the kernel */
+    int64_t first_byte_at_ns; /* when the first byte of the answer was there */
     char request[TARGET_REQUEST_SIZE];
     size_t request_size;
     size_t request_sent;

@@ -24,6 +24,8 @@ void error_table_add(struct error_table *table, const struct error_row *row)
         if (!same_key(known, row))
             continue;
         known->count += row->count;
+        for (size_t j = 0; j < TIMELINE_SLOTS_MAX; j++)
+            known->over_time[j] += row->over_time[j];
         if (row->first_at_ns < known->first_at_ns) {
             known->first_at_ns = row->first_at_ns;
             memcpy(known->request_id, row->request_id, sizeof known->request_id);

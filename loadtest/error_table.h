@@ -1,12 +1,12 @@
 /*
- * What went wrong, by (outcome, HTTP status, ecode, message), with counts, the first time and its
- * request id. Fixed capacity: what finds no row is counted as "other". One per thread, merged after
- * join.
+ * What went wrong, by (outcome, HTTP status, ecode, message), with counts, the first time, its
+ * request id and the counts over time. Fixed capacity: what finds no row is counted as "other". One
+ * per thread, merged after join.
  */
 #ifndef FLASHOVER_LOADTEST_ERROR_TABLE_H
 #define FLASHOVER_LOADTEST_ERROR_TABLE_H
 
-#include "loadtest/ledger.h"
+#include "loadtest/timeline.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -23,6 +23,7 @@ struct error_row {
     uint64_t count;
     int64_t first_at_ns;                    /* when it was seen, after the start of the run */
     char request_id[ERROR_REQUEST_ID_SIZE]; /* of the first; "" where there was none */
+    uint32_t over_time[TIMELINE_SLOTS_MAX]; /* its count, by the timeline's slots */
 };
 
 struct error_table {
@@ -35,7 +36,7 @@ struct error_table {
  * bytes other than printable ASCII as '?'. */
 void error_table_plain(char *out, size_t out_size, const char *text);
 
-/* Counts `row` (its count, usually 1) into the row with the same key, or a new one. */
+/* Counts `row` (its counts, usually 1) into the row with the same key, or a new one. */
 void error_table_add(struct error_table *table, const struct error_row *row);
 
 void error_table_merge(struct error_table *into, const struct error_table *from);

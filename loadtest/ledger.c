@@ -35,6 +35,8 @@ void ledger_merge(struct ledger *into, const struct ledger *from)
 {
     into->scheduled += from->scheduled;
     into->sent += from->sent;
+    into->attempts += from->attempts;
+    into->retries += from->retries;
     for (size_t i = 0; i < OUTCOME_COUNT; i++)
         into->outcomes[i] += from->outcomes[i];
 }
@@ -47,10 +49,10 @@ static uint64_t outcome_sum(const struct ledger *ledger)
     return sum;
 }
 
-uint64_t ledger_finished(const struct ledger *ledger)
+uint64_t ledger_answered(const struct ledger *ledger)
 {
-    return outcome_sum(ledger) - ledger->outcomes[OUTCOME_DROPPED] -
-           ledger->outcomes[OUTCOME_IN_FLIGHT_AT_END];
+    return ledger->outcomes[OUTCOME_OK] + ledger->outcomes[OUTCOME_WRONG] +
+           ledger->outcomes[OUTCOME_HTTP_ERROR];
 }
 
 static bool same(uint64_t left, uint64_t right, const char *what, char *why, size_t why_size)
@@ -64,12 +66,15 @@ bool ledger_balances(const struct ledger *ledger, uint64_t latencies, uint64_t e
                      size_t why_size)
 {
     uint64_t dropped = ledger->outcomes[OUTCOME_DROPPED];
-    uint64_t finished = ledger_finished(ledger);
+    uint64_t failed =
+        ledger->sent - ledger->outcomes[OUTCOME_OK] - ledger->outcomes[OUTCOME_IN_FLIGHT_AT_END];
     return same(ledger->scheduled, ledger->sent + dropped, "scheduled = sent + dropped", why,
                 why_size) &&
            same(ledger->sent, outcome_sum(ledger) - dropped, "sent = sum of its outcomes", why,
                 why_size) &&
-           same(latencies, finished, "latencies recorded = requests that ended", why, why_size) &&
-           same(explained, finished - ledger->outcomes[OUTCOME_OK],
-                "errors explained = requests that failed", why, why_size);
+           same(ledger->attempts, ledger->sent + ledger->retries, "attempts = sent + retries", why,
+                why_size) &&
+           same(latencies, ledger->scheduled, "latencies recorded = requests scheduled", why,
+                why_size) &&
+           same(explained, failed, "errors explained = requests that failed", why, why_size);
 }

@@ -25,6 +25,8 @@ enum outcome {
 struct ledger {
     uint64_t scheduled; /* arrivals whose time came */
     uint64_t sent;      /* arrivals for which a connection was taken or tried */
+    uint64_t attempts;  /* times that a request was sent or tried: `sent`, and the retries */
+    uint64_t retries;   /* of those, the second and further ones for the same arrival */
     uint64_t outcomes[OUTCOME_COUNT];
 };
 
@@ -34,12 +36,12 @@ const char *ledger_outcome_label(enum outcome outcome);
 
 void ledger_merge(struct ledger *into, const struct ledger *from);
 
-/* Requests that came to an end of their own: all but dropped and in flight at the end. */
-uint64_t ledger_finished(const struct ledger *ledger);
+/* Requests that were answered, be it by an error. */
+uint64_t ledger_answered(const struct ledger *ledger);
 
-/* Whether scheduled = sent + dropped and sent = the sum of the other outcomes; also `answered`
- * (latencies recorded) and `explained` (rows of the error table) must equal the outcomes that they
- * stand for. If not, writes which sum is off to `why`. */
+/* Whether scheduled = sent + dropped, sent = the sum of the other outcomes and attempts = sent +
+ * retries; also `latencies` (recorded) must equal what was scheduled, and `explained` (counts of
+ * the error table) what was sent and failed. If not, writes which sum is off to `why`. */
 bool ledger_balances(const struct ledger *ledger, uint64_t latencies, uint64_t explained, char *why,
                      size_t why_size);
 

@@ -2,83 +2,59 @@
 
 #include "common/check.h"
 #include "common/clock.h"
-#include "loadtest/connection.h"
+#include "loadtest/retry_queue.h"
 
-#include <jansson.h>
+#include <errno.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#define EVENTS_AT_ONCE   128
-#define RECEIVE_BYTES    65536
-#define FEED_BODY_BYTES  1048576 /* 1,000 items take about 80 kB */
-#define OTHER_BODY_BYTES 4096    /* enough for an error's JSON */
+#define EVENTS_AT_ONCE 128
+#define RECEIVE_BYTES  65536
 
-/* A place for one request and the connection it uses. It is in exactly one list: in flight (the
- * oldest first), idle (its connection is open) or spare (closed). */
-struct exchange {
-    struct connection connection;
-    struct schedule_arrival arrival;
-    struct exchange *next;
-    struct exchange *previous; /* in flight and idle */
-};
-
-struct exchange_list {
-    struct exchange *first;
-    struct exchange *last;
-};
-
-/* All fields belong to the worker's thread between start and join, but (i) and (a). */
+/* (i) immutable after start, (a) atomic, (m) under `lock`, which the worker holds but while it
+ * waits for events. The rest belongs to the worker's thread between start and join. */
 struct load_worker {
     const struct load_settings *settings; /* (i) */
-    struct load_progress *progress;       /* (i) */
+    struct load_shared *shared;           /* (i) */
     const struct stop *stop;              /* (i) */
+    unsigned part;                        /* (i) */
     pthread_t thread;
     bool started;
     _Atomic int64_t done_at_ns; /* (a) 0: still running */
     int epoll_fd;
     int timer_fd;
-    int64_t start_ns;
+    int64_t start_ns; /* (i) */
     struct schedule_cursor cursor;
     struct schedule_arrival next;
     bool has_next;
+    uint64_t idle_callers;          /* closed loop: callers with no request in flight */
     struct exchange_list in_flight; /* by intended start: all have the same timeout, so also by
                                        deadline */
-    struct exchange_list idle;      /* taken from the end: the one used last is the least likely to
-                                       have been closed */
+    struct exchange_list idle;
     struct exchange *spare;
-    struct load_stats stats;
+    struct retry_queue retries; /* of those in flight */
+    pthread_mutex_t lock;
+    struct load_stats stats; /* (m) */
     char buffer[RECEIVE_BYTES];
 };
 
-static void list_append(struct exchange_list *list, struct exchange *exchange)
+int64_t load_settings_span_ns(const struct load_settings *settings)
 {
-    exchange->previous = list->last;
-    exchange->next = NULL;
-    if (list->last)
-        list->last->next = exchange;
-    else
-        list->first = exchange;
-    list->last = exchange;
-}
-
-static void list_remove(struct exchange_list *list, struct exchange *exchange)
-{
-    if (exchange->previous)
-        exchange->previous->next = exchange->next;
-    else
-        list->first = exchange->next;
-    if (exchange->next)
-        exchange->next->previous = exchange->previous;
-    else
-        list->last = exchange->previous;
-    exchange->next = exchange->previous = NULL;
+    return (int64_t)(settings->schedule.duration_s * (double)CLOCK_NS_PER_S) +
+           settings->timeout_ns + CLOCK_NS_PER_S / 4;
 }
 
 static int64_t intended_ns(const struct load_worker *worker, const struct exchange *exchange)
 {
     return worker->start_ns + exchange->arrival.at_ns;
+}
+
+static struct timeline_slot *slot_of(struct load_worker *worker, int64_t at_ns)
+{
+    struct timeline *timeline = &worker->stats.timeline;
+    return &timeline->slots[timeline_slot_at(timeline, at_ns - worker->start_ns)];
 }
 
 static void count_error(struct load_worker *worker, enum outcome outcome, int64_t at_ns,
@@ -87,81 +63,85 @@ static void count_error(struct load_worker *worker, enum outcome outcome, int64_
     row->outcome = outcome;
     row->count = 1;
     row->first_at_ns = at_ns - worker->start_ns;
+    row->over_time[timeline_slot_at(&worker->stats.timeline, row->first_at_ns)] = 1;
     error_table_add(&worker->stats.errors, row);
+}
+
+static void book_end(struct load_worker *worker, enum outcome outcome, int64_t intended_at_ns,
+                     const struct connection *connection, int64_t at_ns)
+{
+    load_stats_end(&worker->stats,
+                   &(struct request_end){
+                       .outcome = outcome,
+                       .start_ns = worker->start_ns,
+                       .intended_ns = intended_at_ns,
+                       .sent_ns = connection ? connection->sent_at_ns : 0,
+                       .first_byte_ns = connection ? connection->first_byte_at_ns : 0,
+                       .at_ns = at_ns,
+                       .timeout_ns = worker->settings->timeout_ns,
+                   });
 }
 
 /* Books the end of a request in flight and puts its place into the idle or the spare list. */
 static void end_exchange(struct load_worker *worker, struct exchange *exchange,
-                         enum outcome outcome, bool answered, int64_t at_ns)
+                         enum outcome outcome, int64_t at_ns)
 {
-    load_stats_end(&worker->stats, outcome, answered, intended_ns(worker, exchange),
-                   exchange->connection.sent_at_ns, at_ns);
-    atomic_fetch_sub_explicit(&worker->progress->in_flight, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(outcome == OUTCOME_OK ? &worker->progress->ok
-                                                    : &worker->progress->failed,
-                              1, memory_order_relaxed);
-    list_remove(&worker->in_flight, exchange);
+    book_end(worker, outcome, intended_ns(worker, exchange), &exchange->connection, at_ns);
+    atomic_fetch_sub_explicit(&worker->shared->in_flight, 1, memory_order_relaxed);
+    exchange_list_remove(&worker->in_flight, exchange);
+    exchange->waits = false;
+    if (worker->settings->closed)
+        worker->idle_callers++;
     if (exchange->connection.state == CONNECTION_IDLE) {
-        list_append(&worker->idle, exchange);
+        exchange_list_append(&worker->idle, exchange);
     } else {
         exchange->next = worker->spare;
         worker->spare = exchange;
     }
 }
 
-/* The service's own words for an error, or the status alone when it has none. */
-static void read_error_body(const struct response_parser *response, struct error_row *row)
+/* Whether the request gets another attempt; it then waits for it. */
+static bool try_again(struct load_worker *worker, struct exchange *exchange, enum outcome outcome,
+                      int64_t now_ns)
 {
-    json_t *root = json_loadb(response->body.data ? response->body.data : "",
-                              response->body.size_bytes, 0, NULL);
-    const char *message = json_string_value(json_object_get(root, "message"));
-    row->ecode = (int)json_integer_value(json_object_get(root, "ecode"));
-    error_table_plain(row->message, sizeof row->message,
-                      message ? message : "(no message in the answer)");
-    json_decref(root);
-}
-
-static enum outcome judge_answer(struct load_worker *worker, const struct exchange *exchange,
-                                 struct error_row *row)
-{
-    const struct response_parser *response = &exchange->connection.response;
     const struct load_settings *settings = worker->settings;
-    const char *first = NULL;
-    bool is_success =
-        settings->check == LOAD_CHECK_FEED ? response->status == 200 : response->status / 100 == 2;
-    if (is_success &&
-        (settings->check == LOAD_CHECK_STATUS ||
-         feed_check_body(response->body.data, response->body.size_bytes, exchange->arrival.feed_id,
-                         settings->items, &worker->stats.defects, &first)))
-        return OUTCOME_OK;
-    row->http_status = response->status;
-    memcpy(row->request_id, response->request_id, sizeof row->request_id);
-    if (is_success) {
-        error_table_plain(row->message, sizeof row->message, first);
-        return OUTCOME_WRONG;
-    }
-    read_error_body(response, row);
-    return OUTCOME_HTTP_ERROR;
+    int status = exchange->connection.response.status;
+    bool can_help = outcome == OUTCOME_CONNECT_ERROR || outcome == OUTCOME_RESET ||
+                    (outcome == OUTCOME_HTTP_ERROR && status >= 502 && status <= 504);
+    if (!can_help || exchange->retries >= settings->retries)
+        return false;
+    double backoff_ns = (double)settings->retry_backoff_ns * (double)(1U << exchange->retries);
+    if (backoff_ns >= (double)(intended_ns(worker, exchange) + settings->timeout_ns - now_ns))
+        return false;
+    exchange->waits = true;
+    retry_queue_push(&worker->retries, now_ns + (int64_t)backoff_ns, exchange);
+    return true;
 }
 
 static void end_answered(struct load_worker *worker, struct exchange *exchange, int64_t at_ns)
 {
+    const struct load_settings *settings = worker->settings;
     struct error_row row = {0};
-    enum outcome outcome = judge_answer(worker, exchange, &row);
+    enum outcome outcome =
+        exchange_judge(exchange, settings->check, settings->items, &worker->stats.defects, &row);
+    connection_finish(&exchange->connection);
+    if (try_again(worker, exchange, outcome, at_ns))
+        return;
     if (outcome != OUTCOME_OK)
         count_error(worker, outcome, at_ns, &row);
-    connection_finish(&exchange->connection);
-    end_exchange(worker, exchange, outcome, true, at_ns);
+    end_exchange(worker, exchange, outcome, at_ns);
 }
 
 static void end_failed(struct load_worker *worker, struct exchange *exchange, enum outcome outcome,
                        const char *problem, int64_t at_ns)
 {
     struct error_row row = {0};
+    connection_close(&exchange->connection);
+    if (try_again(worker, exchange, outcome, at_ns))
+        return;
     error_table_plain(row.message, sizeof row.message, problem);
     count_error(worker, outcome, at_ns, &row);
-    connection_close(&exchange->connection);
-    end_exchange(worker, exchange, outcome, false, at_ns);
+    end_exchange(worker, exchange, outcome, at_ns);
 }
 
 static void end_timed_out(struct load_worker *worker, struct exchange *exchange)
@@ -175,13 +155,26 @@ static void end_timed_out(struct load_worker *worker, struct exchange *exchange)
                intended_ns(worker, exchange) + timeout_ns);
 }
 
+static void count_attempt_end(struct load_worker *worker, const struct connection *connection)
+{
+    struct generator_stats *generator = &worker->stats.generator;
+    if (connection->connected_at_ns)
+        histogram_record_ns(&worker->stats.connect,
+                            connection->connected_at_ns - connection->connect_at_ns);
+    if (connection->error == EMFILE || connection->error == ENFILE || connection->error == ENOBUFS)
+        generator->out_of_descriptors++;
+    else if (connection->error == EADDRNOTAVAIL)
+        generator->out_of_ports++;
+}
+
 static void take_result(struct load_worker *worker, struct exchange *exchange,
                         enum connection_result result)
 {
-    int64_t now_ns = clock_now_ns();
     const char *problem = exchange->connection.problem;
     if (result == CONNECTION_PENDING)
         return;
+    int64_t now_ns = clock_now_ns();
+    count_attempt_end(worker, &exchange->connection);
     if (now_ns - intended_ns(worker, exchange) > worker->settings->timeout_ns) {
         end_timed_out(worker, exchange); /* it ended, but too late */
         return;
@@ -205,48 +198,38 @@ static void take_result(struct load_worker *worker, struct exchange *exchange,
     }
 }
 
-/* An open connection if there is one, else a closed place, else a new one. NULL: out of memory. */
-static struct exchange *take_exchange(struct load_worker *worker)
+static void attempt(struct load_worker *worker, struct exchange *exchange, int64_t now_ns)
 {
-    struct exchange *exchange = worker->idle.last;
-    if (exchange) {
-        list_remove(&worker->idle, exchange);
-    } else if (worker->spare) {
-        exchange = worker->spare;
-        worker->spare = exchange->next;
-    } else {
-        exchange = malloc(sizeof *exchange);
-        if (exchange)
-            connection_init(&exchange->connection, worker->epoll_fd, exchange);
-    }
-    return exchange;
+    const struct load_settings *settings = worker->settings;
+    worker->stats.ledger.attempts++;
+    slot_of(worker, now_ns)->attempts++;
+    take_result(worker, exchange, exchange_start(exchange, &settings->target, settings->check));
 }
 
 static void issue(struct load_worker *worker, const struct schedule_arrival *arrival,
                   int64_t now_ns)
 {
-    const struct load_settings *settings = worker->settings;
-    bool is_feed = settings->check == LOAD_CHECK_FEED;
-    worker->stats.ledger.scheduled++;
-    atomic_fetch_add_explicit(&worker->progress->scheduled, 1, memory_order_relaxed);
-    histogram_record_ns(&worker->stats.lag, now_ns - worker->start_ns - arrival->at_ns);
+    struct load_stats *stats = &worker->stats;
+    int64_t due_ns = worker->start_ns + arrival->at_ns;
+    stats->ledger.scheduled++;
+    slot_of(worker, due_ns)->scheduled++;
+    histogram_record_ns(&stats->lag, now_ns - due_ns);
     uint64_t before =
-        atomic_fetch_add_explicit(&worker->progress->in_flight, 1, memory_order_relaxed);
-    struct exchange *exchange = before < settings->max_in_flight ? take_exchange(worker) : NULL;
+        atomic_fetch_add_explicit(&worker->shared->in_flight, 1, memory_order_relaxed);
+    struct exchange *exchange = NULL;
+    if (before < worker->settings->max_in_flight)
+        exchange = exchange_take(&worker->idle, &worker->spare, worker->epoll_fd);
     if (!exchange) {
-        atomic_fetch_sub_explicit(&worker->progress->in_flight, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&worker->progress->failed, 1, memory_order_relaxed);
-        worker->stats.ledger.outcomes[OUTCOME_DROPPED]++;
+        atomic_fetch_sub_explicit(&worker->shared->in_flight, 1, memory_order_relaxed);
+        book_end(worker, OUTCOME_DROPPED, due_ns, NULL, now_ns);
         return;
     }
-    worker->stats.ledger.sent++;
+    stats->ledger.sent++;
     exchange->arrival = *arrival;
-    list_append(&worker->in_flight, exchange);
-    enum connection_result result =
-        connection_start(&exchange->connection, &settings->target, arrival->feed_id,
-                         is_feed ? FEED_BODY_BYTES : OTHER_BODY_BYTES,
-                         is_feed ? RESPONSE_EXCESS_BREAKS : RESPONSE_EXCESS_IGNORED);
-    take_result(worker, exchange, result);
+    exchange->retries = 0;
+    exchange->waits = false;
+    exchange_list_append(&worker->in_flight, exchange);
+    attempt(worker, exchange, now_ns);
 }
 
 static void issue_due(struct load_worker *worker)
@@ -261,6 +244,42 @@ static void issue_due(struct load_worker *worker)
     }
 }
 
+/* Closed loop: each caller that is idle sends its next request. Those that fail at once have
+ * another go in the next round. */
+static void issue_for_callers(struct load_worker *worker)
+{
+    const struct load_settings *settings = worker->settings;
+    uint64_t callers = worker->idle_callers;
+    int64_t end_ns =
+        worker->start_ns + (int64_t)(settings->schedule.duration_s * (double)CLOCK_NS_PER_S);
+    for (; callers > 0 && !stop_requested(worker->stop); callers--) {
+        int64_t now_ns = clock_now_ns();
+        if (now_ns < worker->start_ns)
+            return;
+        worker->has_next = now_ns < end_ns;
+        if (!worker->has_next)
+            return;
+        worker->next.at_ns = now_ns - worker->start_ns; /* nothing was intended before */
+        worker->next.feed_id = schedule_feed(settings->schedule.seed, worker->next.index);
+        struct schedule_arrival arrival = worker->next;
+        worker->next.index += settings->threads;
+        worker->idle_callers--;
+        issue(worker, &arrival, now_ns);
+    }
+}
+
+static void retry_due(struct load_worker *worker)
+{
+    struct exchange *exchange;
+    int64_t now_ns = clock_now_ns();
+    while ((exchange = retry_queue_pop_due(&worker->retries, now_ns))) {
+        exchange->waits = false;
+        exchange->retries++;
+        worker->stats.ledger.retries++;
+        attempt(worker, exchange, now_ns);
+    }
+}
+
 static void expire(struct load_worker *worker)
 {
     int64_t now_ns = clock_now_ns();
@@ -270,12 +289,16 @@ static void expire(struct load_worker *worker)
         end_timed_out(worker, oldest);
 }
 
-/* Sets the timer to whatever comes first: the next arrival, or the oldest request's deadline. */
+/* Sets the timer to whatever comes first: the next arrival or retry, or the oldest request's
+ * deadline. */
 static void arm_timer(struct load_worker *worker)
 {
-    int64_t at_ns = CLOCK_NEVER;
-    if (worker->has_next)
-        at_ns = worker->start_ns + worker->next.at_ns;
+    int64_t at_ns = retry_queue_next_ns(&worker->retries);
+    int64_t due_ns = CLOCK_NEVER;
+    if (worker->has_next && (!worker->settings->closed || worker->idle_callers > 0))
+        due_ns = worker->start_ns + worker->next.at_ns;
+    if (due_ns < at_ns)
+        at_ns = due_ns;
     if (worker->in_flight.first) {
         /* one more nanosecond, since a request may use its timeout to the full */
         int64_t deadline_ns =
@@ -295,12 +318,12 @@ static void take_event(struct load_worker *worker, struct exchange *exchange)
         return;
     enum connection_result result =
         connection_step(&exchange->connection, worker->buffer, sizeof worker->buffer);
-    if (result == CONNECTION_IDLE_CLOSED) {
-        list_remove(&worker->idle, exchange);
+    if (result != CONNECTION_IDLE_CLOSED) {
+        take_result(worker, exchange, result);
+    } else if (!exchange->waits) { /* one that waits is in flight, and will connect anew */
+        exchange_list_remove(&worker->idle, exchange);
         exchange->next = worker->spare;
         worker->spare = exchange;
-    } else {
-        take_result(worker, exchange, result);
     }
 }
 
@@ -309,8 +332,37 @@ static void abandon_in_flight(struct load_worker *worker)
     struct exchange *exchange;
     while ((exchange = worker->in_flight.first)) {
         connection_close(&exchange->connection);
-        end_exchange(worker, exchange, OUTCOME_IN_FLIGHT_AT_END, false, clock_now_ns());
+        end_exchange(worker, exchange, OUTCOME_IN_FLIGHT_AT_END, clock_now_ns());
     }
+}
+
+/* A round of the loop, once events are there. Answers before arrivals: a connection that becomes
+ * free can be used at once, one that was closed is not. Places freed here are reused only behind
+ * the events, so that stale events of this batch find them closed. */
+static void handle(struct load_worker *worker, const struct epoll_event *events, int count)
+{
+    CHECK_PTHREAD(pthread_mutex_lock(&worker->lock));
+    for (int i = 0; i < count; i++)
+        if (events[i].data.ptr)
+            take_event(worker, events[i].data.ptr);
+    retry_due(worker);
+    expire(worker);
+    if (worker->settings->closed)
+        issue_for_callers(worker);
+    else
+        issue_due(worker);
+    CHECK_PTHREAD(pthread_mutex_unlock(&worker->lock));
+}
+
+static void measure_cpu(struct load_worker *worker)
+{
+    struct timespec used;
+    int failed = clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    assert(!failed);
+    struct generator_stats *generator = &worker->stats.generator;
+    int64_t wall_ns = clock_now_ns() - worker->start_ns;
+    generator->cpu_ns = used.tv_sec * CLOCK_NS_PER_S + used.tv_nsec;
+    generator->busiest_share = wall_ns > 0 ? (double)generator->cpu_ns / (double)wall_ns : 0;
 }
 
 static void *worker_main(void *argument)
@@ -320,17 +372,12 @@ static void *worker_main(void *argument)
     prctl(PR_SET_TIMERSLACK, 1UL); /* the default lets a timer be 50 us late */
     while (!stop_requested(worker->stop) && (worker->has_next || worker->in_flight.first)) {
         arm_timer(worker);
-        int count = epoll_wait(worker->epoll_fd, events, EVENTS_AT_ONCE, -1);
-        /* Answers before arrivals: a connection that becomes free can be used at once, one that
-         * was closed is not. Places freed here are reused only below, so that stale events of this
-         * batch find them closed. */
-        for (int i = 0; i < count; i++)
-            if (events[i].data.ptr)
-                take_event(worker, events[i].data.ptr);
-        expire(worker);
-        issue_due(worker);
+        handle(worker, events, epoll_wait(worker->epoll_fd, events, EVENTS_AT_ONCE, -1));
     }
+    CHECK_PTHREAD(pthread_mutex_lock(&worker->lock));
     abandon_in_flight(worker);
+    measure_cpu(worker);
+    CHECK_PTHREAD(pthread_mutex_unlock(&worker->lock));
     atomic_store(&worker->done_at_ns, clock_now_ns());
     return NULL;
 }
@@ -341,25 +388,44 @@ static int watch(int epoll_fd, int fd)
     return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event);
 }
 
+/* The callers of a closed loop, or the first arrival of an open one. */
+static void prepare_load(struct load_worker *worker)
+{
+    const struct load_settings *settings = worker->settings;
+    worker->next.index = worker->part;
+    if (settings->closed) {
+        worker->idle_callers = settings->closed / settings->threads +
+                               (worker->part < settings->closed % settings->threads);
+        worker->has_next = worker->idle_callers > 0;
+        return;
+    }
+    schedule_cursor_init(&worker->cursor, &settings->schedule, worker->part, settings->threads);
+    worker->has_next = schedule_next(&worker->cursor, &worker->next);
+}
+
 struct load_worker *load_worker_new(const struct load_settings *settings,
-                                    struct load_progress *progress, const struct stop *stop,
+                                    struct load_shared *shared, const struct stop *stop,
                                     unsigned part)
 {
     struct load_worker *worker = calloc(1, sizeof *worker);
     if (!worker)
         return NULL;
     worker->settings = settings;
-    worker->progress = progress;
+    worker->shared = shared;
     worker->stop = stop;
+    worker->part = part;
+    CHECK_PTHREAD(pthread_mutex_init(&worker->lock, NULL));
     worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     worker->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    if (worker->epoll_fd < 0 || worker->timer_fd < 0 || watch(worker->epoll_fd, worker->timer_fd) ||
+    size_t waiting_max = settings->retries ? settings->max_in_flight : 0;
+    if (load_stats_init(&worker->stats, load_settings_span_ns(settings)) ||
+        retry_queue_init(&worker->retries, waiting_max) || worker->epoll_fd < 0 ||
+        worker->timer_fd < 0 || watch(worker->epoll_fd, worker->timer_fd) ||
         watch(worker->epoll_fd, stop->event_fd)) {
         load_worker_free(worker);
         return NULL;
     }
-    schedule_cursor_init(&worker->cursor, &settings->schedule, part, settings->threads);
-    worker->has_next = schedule_next(&worker->cursor, &worker->next);
+    prepare_load(worker);
     return worker;
 }
 
@@ -369,6 +435,26 @@ int load_worker_start(struct load_worker *worker, int64_t start_ns)
     int failed = pthread_create(&worker->thread, NULL, worker_main, worker);
     worker->started = !failed;
     return failed;
+}
+
+void load_worker_look(struct load_worker *worker, struct load_live *into)
+{
+    const struct timeline *timeline = &worker->stats.timeline;
+    unsigned window = (unsigned)(CLOCK_NS_PER_S / timeline->slot_ns);
+    CHECK_PTHREAD(pthread_mutex_lock(&worker->lock));
+    unsigned last = timeline_slot_at(timeline, clock_now_ns() - worker->start_ns);
+    unsigned first = last >= window ? last - window : 0;
+    ledger_merge(&into->ledger, &worker->stats.ledger);
+    for (unsigned i = first; i < last; i++) { /* the slots that are over */
+        const struct timeline_slot *slot = &timeline->slots[i];
+        into->window_scheduled += slot->scheduled;
+        for (size_t j = 0; j < OUTCOME_COUNT; j++)
+            into->window_outcomes[j] += slot->outcomes[j];
+        coarse_histogram_merge(&into->window_response, &slot->response);
+    }
+    CHECK_PTHREAD(pthread_mutex_unlock(&worker->lock));
+    into->window_s = (double)(last - first) * (double)timeline->slot_ns / (double)CLOCK_NS_PER_S;
+    into->in_flight = atomic_load(&worker->shared->in_flight);
 }
 
 const struct load_stats *load_worker_join(struct load_worker *worker)
@@ -384,26 +470,19 @@ int64_t load_worker_done_at_ns(const struct load_worker *worker)
     return atomic_load(&worker->done_at_ns);
 }
 
-static void free_exchanges(struct exchange *exchange)
-{
-    while (exchange) {
-        struct exchange *next = exchange->next;
-        connection_destroy(&exchange->connection);
-        free(exchange);
-        exchange = next;
-    }
-}
-
 void load_worker_free(struct load_worker *worker)
 {
     if (!worker)
         return;
-    assert(!worker->started);
-    free_exchanges(worker->idle.first);
-    free_exchanges(worker->spare);
+    exchange_free_all(worker->in_flight.first);
+    exchange_free_all(worker->idle.first);
+    exchange_free_all(worker->spare);
+    retry_queue_destroy(&worker->retries);
+    load_stats_destroy(&worker->stats);
     if (worker->epoll_fd >= 0)
         close(worker->epoll_fd);
     if (worker->timer_fd >= 0)
         close(worker->timer_fd);
+    CHECK_PTHREAD(pthread_mutex_destroy(&worker->lock));
     free(worker);
 }

@@ -1,4 +1,5 @@
 #include "loadtest/matrix.h"
+#include "loadtest/live_view.h"
 
 #include "common/check.h"
 #include "common/clock.h"
@@ -92,7 +93,7 @@ static void take_cell(struct matrix *matrix, struct matrix_cell *cell)
         .items = matrix->settings.items,
         .hold_s = cell->nominal_hold_s,
         .request_timeout_s = known ? last->request_timeout_s : (double)NAN,
-        .rate_per_s = matrix->settings.schedule.rate_per_s,
+        .rate_per_s = schedule_mean_rate(&matrix->settings.schedule),
         .per_item = cell->kind->per_item,
     };
     cell->nominal = prediction_compute(&input);
@@ -119,9 +120,12 @@ static int run_cell(struct matrix_session *session, struct matrix_cell *cell, ch
     if (!scrape)
         return -1;
     snprintf(label, sizeof label, "%-16s ", cell->kind->name);
-    struct load_view view = load_run_view(label);
-    if (load_run_execute(&matrix->settings, scrape, READY_NS, session->stop, &view, &cell->result,
-                         why, why_size))
+    struct live_view view;
+    struct load_watch watch = live_view_watch(&view, label);
+    int failed = load_run_execute(&matrix->settings, scrape, READY_NS, session->stop, &watch,
+                                  &cell->result, why, why_size);
+    live_view_clear(&view);
+    if (failed)
         return -1;
     take_cell(matrix, cell);
     fprintf(stderr, "%s done: %" PRIu64 " of %" PRIu64 " right, %u crash%s\n", label,

@@ -65,23 +65,21 @@ static void put_percentile(struct figure *figure, const struct histogram *histog
     put(figure, "%s%.*f", censored ? ">=" : "", value < 99.95 ? 1 : 0, value);
 }
 
-/* "p50 / p99 unit"; ">=" where requests that never got an answer put it at the timeout. */
+/* "p50 / p99 unit"; ">=" where unanswered requests make it a lower bound: then they are those of
+ * `censored`, else that is NULL. */
 static void put_percentiles(struct figure *figure, const struct histogram *histogram,
-                            uint64_t timeouts, int64_t timeout_ns)
+                            const struct load_stats *censored)
 {
     static const double percents[] = {50, 99};
     struct figure both[2] = {{""}, {""}};
     bool is_long = histogram_percentile_us(histogram, 99) >= 10000000;
-    size_t timeout_index = histogram_index(timeout_ns / CLOCK_NS_PER_US);
     if (histogram->count == 0) {
         put(figure, "-");
         return;
     }
-    for (size_t i = 0; i < 2; i++) {
-        size_t index = histogram_index(histogram_percentile_us(histogram, percents[i]));
+    for (size_t i = 0; i < 2; i++)
         put_percentile(&both[i], histogram, percents[i], is_long ? 1e6 : 1e3,
-                       timeouts > 0 && index >= timeout_index);
-    }
+                       censored && load_stats_is_censored(censored, percents[i]));
     put(figure, "%.10s / %.10s %s", both[0].text, both[1].text, is_long ? "s" : "ms");
 }
 
@@ -172,14 +170,12 @@ static void put_figure(struct figure *figure, const struct matrix *matrix,
                        const struct matrix_cell *cell, enum row row)
 {
     const struct load_stats *stats = cell->result.stats;
-    int64_t timeout_ns = matrix->settings.timeout_ns;
     switch (row) {
     case ROW_LATENCY_OK:
-        put_percentiles(figure, &stats->response_ok, 0, timeout_ns);
+        put_percentiles(figure, &stats->response_ok, NULL);
         break;
     case ROW_LATENCY_ALL:
-        put_percentiles(figure, &stats->response_all, stats->ledger.outcomes[OUTCOME_TIMEOUT],
-                        timeout_ns);
+        put_percentiles(figure, &stats->response_all, stats);
         break;
     case ROW_FIRST_TIMEOUT:
     case ROW_FIRST_MEASURED:
@@ -201,7 +197,7 @@ static void put_figure(struct figure *figure, const struct matrix *matrix,
         break;
     case ROW_FASTEST: {
         char fastest[RUN_REPORT_LATENCY_SIZE];
-        run_report_latency(fastest, &stats->response_ok, 0, 0, timeout_ns);
+        run_report_latency(fastest, &stats->response_ok, 0, false);
         put(figure, "%s", fastest);
         break;
     }
@@ -340,7 +336,8 @@ void matrix_report_write(struct text *out, const struct matrix *matrix)
     text_addf(out,
               "The same load on bug and fix: %.4g req/s for %.4g s a cell, open loop, %u items "
               "a request",
-              settings->schedule.rate_per_s, settings->schedule.duration_s, settings->items);
+              schedule_mean_rate(&settings->schedule), settings->schedule.duration_s,
+              settings->items);
     if (last && !isnan(last->pool_max))
         text_addf(out, "\npool of %.0f, deadline %.3g s, admission=blind as in the incident",
                   last->pool_max, last->request_timeout_s);
@@ -397,7 +394,7 @@ json_t *matrix_report_json(const struct matrix *matrix)
         if (matrix->cells[i].done)
             json_array_append_new(cells, cell_json(matrix, &matrix->cells[i]));
     return json_pack("{s:s, s:f, s:f, s:b, s:o}", "url", matrix->settings.target.url, "rate",
-                     matrix->settings.schedule.rate_per_s, "cell_duration_s",
+                     schedule_mean_rate(&matrix->settings.schedule), "cell_duration_s",
                      matrix->settings.schedule.duration_s, "passed", matrix_report_passed(matrix),
                      "cells", cells);
 }

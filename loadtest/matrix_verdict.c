@@ -130,7 +130,7 @@ static void explain_starvation(struct text *out, const struct matrix_cell *cell,
         text_addf(out,
                   ". It can do %.1f req/s, got %.4g and answered %.1f: the rest of its work went "
                   "into requests that failed in the end",
-                  cell->measured.capacity_per_s, settings->schedule.rate_per_s,
+                  cell->measured.capacity_per_s, schedule_mean_rate(&settings->schedule),
                   (double)figures->ok / settings->schedule.duration_s);
     text_add(out, ".");
 }
@@ -139,7 +139,8 @@ static void explain_batched(struct text *out, const struct matrix_cell *cell)
 {
     const struct matrix_figures *figures = &cell->figures;
     char p99[RUN_REPORT_LATENCY_SIZE];
-    run_report_latency(p99, &cell->result.stats->response_all, 99, 0, 0);
+    run_report_latency(p99, &cell->result.stats->response_all, 99,
+                       load_stats_is_censored(cell->result.stats, 99));
     if (figures->ok != figures->scheduled || figures->crashes > 0) {
         text_addf(out, "Not as it should be: %" PRIu64 " of %" PRIu64 " right, %u crashes.",
                   figures->ok, figures->scheduled, figures->crashes);

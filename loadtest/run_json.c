@@ -3,11 +3,13 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/options.h"
+#include "loadtest/series_json.h"
 #include "loadtest/verdict.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -21,20 +23,64 @@ static json_t *seconds_json(int64_t ns)
     return json_real((double)ns / (double)CLOCK_NS_PER_S);
 }
 
-static json_t *settings_json(const struct load_settings *settings, const struct load_result *result)
+static json_t *stages_json(const struct schedule *schedule)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < schedule->stage_count; i++) {
+        const struct schedule_stage *stage = &schedule->stages[i];
+        json_array_append_new(array, json_pack("{s:f, s:f, s:f}", "from", stage->from_per_s, "to",
+                                               stage->to_per_s, "duration_s", stage->duration_s));
+    }
+    return array;
+}
+
+static json_t *slos_json(const struct slo_list *slos)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < slos->count; i++)
+        json_array_append_new(array, json_string(slos->items[i].text));
+    return array;
+}
+
+/* The load as it was asked for. */
+static json_t *settings_json(const struct load_settings *settings)
 {
     const struct schedule *schedule = &settings->schedule;
     bool is_feed = settings->check == LOAD_CHECK_FEED;
-    return json_pack("{s:s, s:s, s:f, s:f, s:I, s:I, s:s, s:o, s:f, s:I, s:i, s:s, s:i, s:o}",
-                     "url", settings->target.url, "arrivals", "constant", "rate",
-                     schedule->rate_per_s, "duration_s", schedule->duration_s, "requests",
-                     (json_int_t)schedule->count, "seed", (json_int_t)schedule->seed, "check",
-                     is_feed ? "feed" : "status", "items",
-                     is_feed ? json_integer(settings->items) : json_null(), "timeout_s",
-                     (double)settings->timeout_ns / (double)CLOCK_NS_PER_S, "max_in_flight",
-                     (json_int_t)settings->max_in_flight, "threads", (int)settings->threads,
-                     "version", options_version, "cpus", (int)sysconf(_SC_NPROCESSORS_ONLN),
-                     "elapsed_s", seconds_json(result->elapsed_ns));
+    char hash[17];
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)schedule_hash(schedule));
+    json_t *requests = settings->closed ? json_null() : json_integer((json_int_t)schedule->count);
+    return json_pack(
+        "{s:s, s:s, s:s, s:f, s:f, s:o, s:o, s:I, s:s, s:s, s:o, s:f, s:I, s:i, s:i, s:f, s:o}",
+        "url", settings->target.url, "loop", settings->closed ? "closed" : "open", "arrivals",
+        schedule_arrivals_name(schedule->arrivals), "rate", schedule_mean_rate(schedule),
+        "duration_s", schedule->duration_s, "stages", stages_json(schedule), "requests", requests,
+        "seed", (json_int_t)schedule->seed, "schedule_hash", hash, "check",
+        is_feed ? "feed" : "status", "items", is_feed ? json_integer(settings->items) : json_null(),
+        "timeout_s", (double)settings->timeout_ns / (double)CLOCK_NS_PER_S, "max_in_flight",
+        (json_int_t)settings->max_in_flight, "threads", (int)settings->threads, "retries",
+        (int)settings->retries, "retry_backoff_s",
+        (double)settings->retry_backoff_ns / (double)CLOCK_NS_PER_S, "slo",
+        slos_json(&settings->slos));
+}
+
+/* That, and where and when it was run. */
+static json_t *run_json(const struct load_settings *settings, const struct load_result *result)
+{
+    const struct generator_stats *generator = &result->stats->generator;
+    struct rlimit nofile = {0};
+    json_t *root = settings_json(settings);
+    getrlimit(RLIMIT_NOFILE, &nofile);
+    json_t *closed = settings->closed ? json_integer((json_int_t)settings->closed) : json_null();
+    json_t *more = json_pack(
+        "{s:o, s:s, s:i, s:I, s:f, s:o, s:f, s:o, s:f}", "closed", closed, "build", options_version,
+        "cpus", (int)sysconf(_SC_NPROCESSORS_ONLN), "nofile", (json_int_t)nofile.rlim_cur,
+        "started_at", result->started_unix_s, "elapsed_s", seconds_json(result->elapsed_ns),
+        "slot_s", (double)result->stats->timeline.slot_ns / (double)CLOCK_NS_PER_S, "cpu_s",
+        seconds_json(generator->cpu_ns), "busiest_thread", generator->busiest_share);
+    json_object_update(root, more);
+    json_decref(more);
+    return root;
 }
 
 static void append_reason(void *argument, const char *sentence)
@@ -45,16 +91,18 @@ static void append_reason(void *argument, const char *sentence)
 static json_t *verdict_json(const struct load_settings *settings, const struct load_result *result)
 {
     json_t *reasons = json_array();
+    enum exit_code code = verdict_exit_code(result, settings);
     verdict_explain(result, settings, append_reason, reasons);
-    return json_pack("{s:s, s:i, s:o}", "status", verdict_word(result), "exit_code",
-                     (int)verdict_exit_code(result), "reasons", reasons);
+    return json_pack("{s:s, s:i, s:o}", "status", verdict_word(code), "exit_code", (int)code,
+                     "reasons", reasons);
 }
 
 static json_t *ledger_json(const struct load_result *result)
 {
     const struct ledger *ledger = &result->stats->ledger;
-    json_t *root = json_pack("{s:I, s:I}", "scheduled", (json_int_t)ledger->scheduled, "sent",
-                             (json_int_t)ledger->sent);
+    json_t *root = json_pack("{s:I, s:I, s:I, s:I}", "scheduled", (json_int_t)ledger->scheduled,
+                             "sent", (json_int_t)ledger->sent, "attempts",
+                             (json_int_t)ledger->attempts, "retries", (json_int_t)ledger->retries);
     for (size_t i = 0; i < OUTCOME_COUNT; i++)
         json_object_set_new(root, ledger_outcome_key((enum outcome)i),
                             json_integer((json_int_t)ledger->outcomes[i]));
@@ -62,44 +110,55 @@ static json_t *ledger_json(const struct load_result *result)
     return root;
 }
 
-static json_t *errors_json(const struct error_table *errors)
+static json_t *errors_json(const struct error_table *errors, unsigned slots)
 {
     json_t *array = json_array();
     for (size_t i = 0; i < errors->row_count; i++) {
         const struct error_row *row = &errors->rows[i];
-        json_array_append_new(array, json_pack("{s:s, s:i, s:i, s:s, s:I, s:o, s:s}", "outcome",
-                                               ledger_outcome_key(row->outcome), "http_status",
-                                               row->http_status, "ecode", row->ecode, "message",
-                                               row->message, "count", (json_int_t)row->count,
-                                               "first_at_s", seconds_json(row->first_at_ns),
-                                               "request_id", row->request_id));
+        json_t *over_time = json_array();
+        for (unsigned j = 0; j < slots; j++)
+            json_array_append_new(over_time, json_integer(row->over_time[j]));
+        json_array_append_new(
+            array, json_pack("{s:s, s:i, s:i, s:s, s:I, s:o, s:s, s:o}", "outcome",
+                             ledger_outcome_key(row->outcome), "http_status", row->http_status,
+                             "ecode", row->ecode, "message", row->message, "count",
+                             (json_int_t)row->count, "first_at_s", seconds_json(row->first_at_ns),
+                             "request_id", row->request_id, "over_time", over_time));
     }
     return array;
 }
 
-static json_t *latency_json(const struct histogram *histogram, uint64_t timeouts)
+/* `censored`: the run's, where unanswered requests are in the histogram; else NULL. */
+static json_t *latency_json(const struct histogram *histogram, const struct load_stats *censored)
 {
     static const struct {
         const char *key;
         double percent;
     } percentiles[] = {{"p50", 50}, {"p90", 90},     {"p95", 95},
                        {"p99", 99}, {"p99_9", 99.9}, {"max", 100}};
-    json_t *root = json_pack("{s:I, s:I, s:f}", "count", (json_int_t)histogram->count, "censored",
-                             (json_int_t)timeouts, "mean", histogram_mean_us(histogram) / 1e3);
-    for (size_t i = 0; i < sizeof percentiles / sizeof percentiles[0]; i++)
-        json_object_set_new(
-            root, percentiles[i].key,
-            json_real((double)histogram_percentile_us(histogram, percentiles[i].percent) / 1e3));
+    json_t *at_least = json_array();
+    json_t *root = json_pack("{s:I, s:f}", "count", (json_int_t)histogram->count, "mean",
+                             histogram_mean_us(histogram) / 1e3);
+    if (censored && censored->censored_from_ns != CLOCK_NEVER)
+        json_array_append_new(at_least, json_string("mean"));
+    for (size_t i = 0; i < sizeof percentiles / sizeof percentiles[0]; i++) {
+        double percent = percentiles[i].percent;
+        json_object_set_new(root, percentiles[i].key,
+                            json_real((double)histogram_percentile_us(histogram, percent) / 1e3));
+        if (censored && load_stats_is_censored(censored, percent))
+            json_array_append_new(at_least, json_string(percentiles[i].key));
+    }
+    json_object_set_new(root, "at_least", at_least);
     return root;
 }
 
 static json_t *latencies_json(const struct load_stats *stats)
 {
-    uint64_t timeouts = stats->ledger.outcomes[OUTCOME_TIMEOUT];
-    return json_pack("{s:o, s:o, s:o, s:o}", "response",
-                     latency_json(&stats->response_all, timeouts), "response_ok",
-                     latency_json(&stats->response_ok, 0), "service",
-                     latency_json(&stats->service, 0), "lag", latency_json(&stats->lag, 0));
+    return json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:o}", "response", latency_json(&stats->response_all, stats),
+        "response_ok", latency_json(&stats->response_ok, NULL), "service",
+        latency_json(&stats->service, NULL), "first_byte", latency_json(&stats->first_byte, NULL),
+        "connect", latency_json(&stats->connect, NULL), "lag", latency_json(&stats->lag, NULL));
 }
 
 static json_t *service_json(const struct load_result *result)
@@ -135,12 +194,16 @@ json_t *run_json_build(const struct load_settings *settings, const struct load_r
     /* null: nobody looked */
     json_t *crashes =
         result->has_service ? json_integer((json_int_t)result->service.restarts) : json_null();
-    return json_pack("{s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o}", "run",
-                     settings_json(settings, result), "verdict", verdict_json(settings, result),
-                     "ledger", ledger_json(result), "errors", errors_json(&stats->errors),
-                     "errors_other", (json_int_t)stats->errors.other, "latency_ms",
-                     latencies_json(stats), "integrity", integrity, "crashes", crashes, "service",
-                     service_json(result));
+    json_t *spectrum =
+        json_pack("{s:o, s:o}", "response", series_json_spectrum(&stats->response_all), "service",
+                  series_json_spectrum(&stats->service));
+    return json_pack("{s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "run",
+                     run_json(settings, result), "verdict", verdict_json(settings, result),
+                     "ledger", ledger_json(result), "errors",
+                     errors_json(&stats->errors, series_json_slots(result)), "errors_other",
+                     (json_int_t)stats->errors.other, "latency_ms", latencies_json(stats),
+                     "integrity", integrity, "crashes", crashes, "service", service_json(result),
+                     "series", series_json_build(result), "spectrum", spectrum);
 }
 
 int run_json_write_file(const char *path, const json_t *root, char *why, size_t why_size)

@@ -11,7 +11,7 @@
 #define ERRORS_SHOWN    12
 #define MESSAGE_COLUMNS 60
 
-static void format_us(char out[RUN_REPORT_LATENCY_SIZE], const char *prefix, int64_t us)
+void run_report_us(char out[RUN_REPORT_LATENCY_SIZE], const char *prefix, int64_t us)
 {
     if (us < 1000)
         snprintf(out, RUN_REPORT_LATENCY_SIZE, "%s%d us", prefix, (int)us);
@@ -24,16 +24,12 @@ static void format_us(char out[RUN_REPORT_LATENCY_SIZE], const char *prefix, int
 }
 
 void run_report_latency(char out[RUN_REPORT_LATENCY_SIZE], const struct histogram *histogram,
-                        double percent, uint64_t timeouts, int64_t timeout_ns)
+                        double percent, bool at_least)
 {
-    int64_t us = histogram_percentile_us(histogram, percent);
-    int64_t timeout_us = timeout_ns / CLOCK_NS_PER_US;
     if (histogram->count == 0)
         snprintf(out, RUN_REPORT_LATENCY_SIZE, "-");
-    else if (timeouts > 0 && histogram_index(us) >= histogram_index(timeout_us))
-        format_us(out, ">=", timeout_us);
     else
-        format_us(out, "", us);
+        run_report_us(out, at_least ? ">=" : "", histogram_percentile_us(histogram, percent));
 }
 
 static void add_wrapped(void *argument, const char *sentence)
@@ -50,26 +46,55 @@ static void add_wrapped(void *argument, const char *sentence)
     }
 }
 
-static void add_header(struct text *out, const struct load_settings *settings,
-                       const struct load_result *result)
+static void add_stages(struct text *out, const struct schedule *schedule)
+{
+    for (size_t i = 0; i < schedule->stage_count; i++) {
+        const struct schedule_stage *stage = &schedule->stages[i];
+        text_addf(out, "%s%.6g", i > 0 ? ", " : "", stage->from_per_s);
+        if (stage->to_per_s != stage->from_per_s)
+            text_addf(out, " to %.6g", stage->to_per_s);
+        text_addf(out, " req/s for %.6g s", stage->duration_s);
+    }
+}
+
+/* What was asked: a line or two. */
+static void add_load(struct text *out, const struct load_settings *settings)
 {
     const struct schedule *schedule = &settings->schedule;
-    const struct ledger *ledger = &result->stats->ledger;
-    text_addf(out, "%s\n", settings->target.url);
-    text_addf(out,
-              "open loop, constant spacing: %.6g req/s for %.6g s = %" PRIu64
-              " requests (seed %" PRIu64 "), timeout %.4g s\n",
-              schedule->rate_per_s, schedule->duration_s, schedule->count, schedule->seed,
-              (double)settings->timeout_ns / (double)CLOCK_NS_PER_S);
+    if (settings->closed) {
+        text_addf(out,
+                  "CLOSED loop: %" PRIu64 " callers for %.6g s, each waits for its answer before "
+                  "it asks again (seed %" PRIu64 ")\n",
+                  settings->closed, schedule->duration_s, schedule->seed);
+    } else {
+        text_addf(out, "open loop, %s arrivals: ", schedule_arrivals_name(schedule->arrivals));
+        add_stages(out, schedule);
+        text_addf(out, " = %" PRIu64 " requests (seed %" PRIu64 ", schedule %016" PRIx64 ")\n",
+                  schedule->count, schedule->seed, schedule_hash(schedule));
+    }
+    text_addf(out, "timeout %.4g s", (double)settings->timeout_ns / (double)CLOCK_NS_PER_S);
+    if (settings->retries > 0)
+        text_addf(out, ", up to %u retries after %.4g s, doubled each time", settings->retries,
+                  (double)settings->retry_backoff_ns / (double)CLOCK_NS_PER_S);
+    text_add(out, settings->check == LOAD_CHECK_FEED ? "; " : "; only the status is looked at\n");
     if (settings->check == LOAD_CHECK_FEED)
         text_addf(out, "each answer is held against the data rule, entry by entry (%u items)\n",
                   settings->items);
+}
+
+static void add_header(struct text *out, const struct load_settings *settings,
+                       const struct load_result *result)
+{
+    const struct ledger *ledger = &result->stats->ledger;
+    text_addf(out, "Running %.4gs test @ %s\n", settings->schedule.duration_s,
+              settings->target.url);
+    add_load(out, settings);
     double share = ledger->scheduled
                        ? 100.0 * (double)ledger->outcomes[OUTCOME_OK] / (double)ledger->scheduled
                        : 0;
     text_addf(out, "\n%s: %" PRIu64 " of %" PRIu64 " requests were answered %s (%.*f %%)",
-              verdict_word(result), ledger->outcomes[OUTCOME_OK], ledger->scheduled,
-              settings->check == LOAD_CHECK_FEED ? "right" : "well",
+              verdict_word(verdict_exit_code(result, settings)), ledger->outcomes[OUTCOME_OK],
+              ledger->scheduled, settings->check == LOAD_CHECK_FEED ? "right" : "well",
               share > 99 && share < 100 ? 3 : 1, share);
     verdict_explain(result, settings, add_wrapped, out);
     text_add(out, "\n");
@@ -91,35 +116,57 @@ static void add_ledger(struct text *out, const struct load_result *result)
     text_addf(out, "%-26s %10" PRIu64 "   %s: %" PRIu64 " sent + %" PRIu64 " dropped\n",
               "scheduled", ledger->scheduled, result->balanced ? "balanced" : "NOT BALANCED",
               ledger->sent, ledger->outcomes[OUTCOME_DROPPED]);
+    if (ledger->retries > 0)
+        text_addf(out, "%-26s %10" PRIu64 "   %" PRIu64 " sent + %" PRIu64 " retries\n", "attempts",
+                  ledger->attempts, ledger->sent, ledger->retries);
 }
 
+/* `censored`: the run's, where unanswered requests are in the histogram; else NULL. */
 static void add_latency_row(struct text *out, const char *name, const struct histogram *histogram,
-                            uint64_t timeouts, int64_t timeout_ns)
+                            const struct load_stats *censored)
 {
-    static const double percents[] = {50, 90, 99, 100};
-    text_addf(out, "%-46s", name);
+    static const double percents[] = {50, 90, 99, 99.9, 100};
+    text_addf(out, "%-42s", name);
     for (size_t i = 0; i < sizeof percents / sizeof percents[0]; i++) {
         char latency[RUN_REPORT_LATENCY_SIZE];
-        run_report_latency(latency, histogram, percents[i], timeouts, timeout_ns);
+        run_report_latency(latency, histogram, percents[i],
+                           censored && load_stats_is_censored(censored, percents[i]));
         text_addf(out, " %10s", latency);
     }
     text_add(out, "\n");
 }
 
-static void add_latencies(struct text *out, const struct load_settings *settings,
-                          const struct load_result *result)
+static void add_latencies(struct text *out, const struct load_stats *stats)
 {
-    const struct load_stats *stats = result->stats;
-    uint64_t timeouts = stats->ledger.outcomes[OUTCOME_TIMEOUT];
-    text_addf(out, "\n%-46s %10s %10s %10s %10s\n", "latency", "p50", "p90", "p99", "max");
-    add_latency_row(out, "of all that ended, from the intended start", &stats->response_all,
-                    timeouts, settings->timeout_ns);
-    add_latency_row(out, "of the right answers, from the intended start", &stats->response_ok, 0,
-                    settings->timeout_ns);
-    add_latency_row(out, "of all answers, from the real send (service)", &stats->service, 0,
-                    settings->timeout_ns);
-    add_latency_row(out, "how late the load tester itself sent", &stats->lag, 0,
-                    settings->timeout_ns);
+    text_addf(out, "\n%-42s %10s %10s %10s %10s %10s\n", "latency", "50%", "90%", "99%", "99.9%",
+              "max");
+    add_latency_row(out, "response, from the intended start: all", &stats->response_all, stats);
+    add_latency_row(out, "  of the right answers alone", &stats->response_ok, NULL);
+    add_latency_row(out, "service, from the real send: answered ones", &stats->service, NULL);
+    add_latency_row(out, "  to the first byte", &stats->first_byte, NULL);
+    add_latency_row(out, "connect, of new connections", &stats->connect, NULL);
+    add_latency_row(out, "how late the load tester itself sent", &stats->lag, NULL);
+}
+
+/* wrk's closing lines, whose names everybody knows. */
+static void add_rates(struct text *out, const struct load_settings *settings,
+                      const struct load_result *result)
+{
+    const struct ledger *ledger = &result->stats->ledger;
+    const struct generator_stats *generator = &result->stats->generator;
+    double elapsed_s = (double)result->elapsed_ns / (double)CLOCK_NS_PER_S;
+    if (elapsed_s <= 0)
+        return;
+    if (!settings->closed)
+        text_addf(out, "\nOffered/sec:  %10.2f", schedule_mean_rate(&settings->schedule));
+    text_addf(out, "\nRequests/sec: %10.2f   answered, over the %.2f s until the last one ended\n",
+              (double)ledger_answered(ledger) / elapsed_s, elapsed_s);
+    text_addf(out, "Right/sec:    %10.2f\n", (double)ledger->outcomes[OUTCOME_OK] / elapsed_s);
+    if (ledger->attempts > 0)
+        text_addf(out,
+                  "load tester:  %.1f us of CPU a request, its busiest thread %.0f %% of a core\n",
+                  (double)generator->cpu_ns / 1e3 / (double)ledger->attempts,
+                  100 * generator->busiest_share);
 }
 
 static void add_error(struct text *out, const struct error_row *row)
@@ -171,8 +218,9 @@ void run_report_write(struct text *out, const struct load_settings *settings,
 {
     add_header(out, settings, result);
     add_ledger(out, result);
-    add_latencies(out, settings, result);
+    add_latencies(out, result->stats);
     add_errors(out, &result->stats->errors);
     if (result->has_service)
         add_service(out, &result->service);
+    add_rates(out, settings, result);
 }

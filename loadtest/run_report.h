@@ -14,9 +14,12 @@ void run_report_write(struct text *out, const struct load_settings *settings,
 /* Room for a latency as run_report_latency writes it. */
 #define RUN_REPORT_LATENCY_SIZE 24
 
-/* "850 us", "4.21 ms", "312 ms", "1.25 s"; ">=5.00 s" where requests that never got an answer put
- * the percentile at the timeout (timeouts > 0), "-" when nothing was recorded. */
+/* A percentile: "850 us", "4.21 ms", "312 ms", "1.25 s"; ">=5.00 s" where it is only known to be at
+ * least that, "-" when nothing was recorded. */
 void run_report_latency(char out[RUN_REPORT_LATENCY_SIZE], const struct histogram *histogram,
-                        double percent, uint64_t timeouts, int64_t timeout_ns);
+                        double percent, bool at_least);
+
+/* The same for one value in microseconds, behind `prefix`. */
+void run_report_us(char out[RUN_REPORT_LATENCY_SIZE], const char *prefix, int64_t us);
 
 #endif

@@ -75,11 +75,16 @@ static int look(struct scrape *scrape)
         if (isnan(now.start_time_s))
             status = 404;
     }
+    struct service_point point = {.at_ns = clock_now_ns(), .is_up = status == 200};
     CHECK_PTHREAD(pthread_mutex_lock(&scrape->lock));
-    if (status == 200)
+    if (status == 200) {
         take_sample(&scrape->result, &now);
-    else
+        point.sample = now;
+    } else {
         scrape->result.failed_samples++;
+    }
+    point.restarts = scrape->result.restarts;
+    service_series_add(scrape->result.series, &point);
     scrape->is_down = status != 200;
     CHECK_PTHREAD(pthread_mutex_unlock(&scrape->lock));
     return status;
@@ -120,13 +125,17 @@ struct scrape *scrape_start(const char *admin_url, const char *token_file, const
     if (!client)
         return NULL;
     struct scrape *scrape = calloc(1, sizeof *scrape);
-    if (!scrape) {
+    struct service_series *series = calloc(1, sizeof *series);
+    if (!scrape || !series) {
         admin_client_free(client);
+        free(scrape);
+        free(series);
         snprintf(why, why_size, "out of memory");
         return NULL;
     }
     scrape->client = client;
     scrape->stop = stop;
+    scrape->result.series = series;
     scrape->result.pool_used_peak = scrape->result.pool_pending_peak = NAN;
     scrape->result.threads_peak = NAN;
     CHECK_PTHREAD(pthread_mutex_init(&scrape->lock, NULL));
@@ -140,6 +149,7 @@ struct scrape *scrape_start(const char *admin_url, const char *token_file, const
         snprintf(why, why_size, "%s/metrics answered %d, not the service's metrics%s", admin_url,
                  status, status == 401 ? " (see --admin-token-file)" : "");
     }
+    scrape_result_free(&scrape->result);
     scrape_free(scrape);
     return NULL;
 }
@@ -169,6 +179,12 @@ void scrape_finish(struct scrape *scrape, int64_t deadline_ns, struct scrape_res
     scrape->result.down_at_end = scrape->result.samples > 0 && status != 200;
     *out = scrape->result;
     scrape_free(scrape);
+}
+
+void scrape_result_free(struct scrape_result *result)
+{
+    free(result->series);
+    result->series = NULL;
 }
 
 double scrape_mean_use_s(const struct scrape_result *result)

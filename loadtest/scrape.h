@@ -8,6 +8,7 @@
 #define FLASHOVER_LOADTEST_SCRAPE_H
 
 #include "loadtest/service_sample.h"
+#include "loadtest/service_series.h"
 #include "loadtest/stop.h"
 
 #include <stdbool.h>
@@ -27,6 +28,7 @@ struct scrape_result {
     double use_time_count;
     double item_failures[ITEM_FAILURE_COUNT];
     struct service_sample last;
+    struct service_series *series; /* owned by whoever has the result; scrape_result_free() */
 };
 
 struct scrape;
@@ -47,8 +49,10 @@ enum scrape_state {
 enum scrape_state scrape_latest(struct scrape *scrape, struct service_sample *out);
 
 /* Ends the thread, looks a last time (until it succeeds, deadline_ns comes or `stop` is asked for)
- * and frees `scrape`. */
+ * and frees `scrape`; *out is then the caller's to free. */
 void scrape_finish(struct scrape *scrape, int64_t deadline_ns, struct scrape_result *out);
+
+void scrape_result_free(struct scrape_result *result);
 
 /* The mean time that a connection was used, in seconds; NAN when unknown. */
 double scrape_mean_use_s(const struct scrape_result *result);

@@ -36,7 +36,24 @@ static const struct wanted wanted[] = {
     {"flashover_config_request_timeout_seconds", NULL,
      offsetof(struct service_sample, request_timeout_s)},
     {"flashover_threads", NULL, offsetof(struct service_sample, threads)},
+    {"flashover_database_backends", NULL, offsetof(struct service_sample, backends)},
 };
+
+static const char *const thread_states[THREAD_KIND_COUNT] = {
+    [THREAD_KIND_IDLE] = "idle",
+    [THREAD_KIND_RUNNING] = "running",
+    [THREAD_KIND_POOL_CHECKOUT] = "pool checkout",
+    [THREAD_KIND_QUERY] = "query",
+    [THREAD_KIND_MAP_LOCK] = "map lock",
+    [THREAD_KIND_LOG_LOCK] = "log lock",
+    [THREAD_KIND_WAITGROUP_WAIT] = "WaitGroup wait",
+};
+
+const char *service_sample_thread_state(enum thread_kind kind)
+{
+    assert(kind < THREAD_KIND_COUNT);
+    return thread_states[kind];
+}
 
 static const char *const failure_labels[ITEM_FAILURE_OTHER] = {
     [ITEM_FAILURE_CHECKOUT_TIMEOUT] = "message=\"checkout_timeout\"",
@@ -91,12 +108,26 @@ static void add(double *field, double value)
     *field = isnan(*field) ? value : *field + value;
 }
 
+static void take_threads(struct service_sample *sample, const struct metric_line *line)
+{
+    for (size_t i = 0; i < THREAD_KIND_COUNT; i++) {
+        char label[64];
+        snprintf(label, sizeof label, "state=\"%s\"", thread_states[i]);
+        if (has_label(line->labels, label))
+            add(&sample->threads_by_state[i], line->value);
+    }
+}
+
 static void take_line(struct service_sample *sample, const struct metric_line *line)
 {
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
         if (strcmp(line->name, wanted[i].name) == 0 &&
             (!wanted[i].label || has_label(line->labels, wanted[i].label)))
             add((double *)(void *)((char *)sample + wanted[i].offset), line->value);
+    if (strcmp(line->name, "flashover_threads") == 0) {
+        take_threads(sample, line);
+        return;
+    }
     if (strcmp(line->name, "flashover_item_failures_total") != 0)
         return;
     size_t kind = 0;

@@ -9,9 +9,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* A reason beside the signals' numbers: a request to the REST side. */
+#define STOP_BY_REST 1000
+
 struct stop {
     int event_fd;      /* (i) readable once a stop was asked for; never read from */
-    atomic_int reason; /* (a) 0, or the signal that asked */
+    atomic_int reason; /* (a) 0, or the signal that asked, or STOP_BY_REST */
 };
 
 /* Returns 0, or -1 with errno when there is no descriptor left. */

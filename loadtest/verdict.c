@@ -2,6 +2,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "loadtest/generator_check.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -25,33 +26,53 @@ static void say(const struct voice *voice, const char *format, ...)
     voice->add(voice->argument, sentence);
 }
 
-bool verdict_passed(const struct load_stats *stats)
+bool verdict_passed(const struct load_stats *stats, const struct slo_list *slos)
 {
     const struct ledger *ledger = &stats->ledger;
-    return ledger->scheduled > 0 && ledger->outcomes[OUTCOME_WRONG] == 0 &&
-           (double)ledger->outcomes[OUTCOME_OK] >= VERDICT_OK_SHARE * (double)ledger->scheduled;
+    char measured[96];
+    if (ledger->outcomes[OUTCOME_OK] == 0)
+        return false;
+    if (ledger->outcomes[OUTCOME_WRONG] > 0 && !slo_names(slos, OUTCOME_WRONG))
+        return false;
+    for (size_t i = 0; i < slos->count; i++)
+        if (!slo_holds(&slos->items[i], stats, measured, sizeof measured))
+            return false;
+    return true;
 }
 
-enum exit_code verdict_exit_code(const struct load_result *result)
+static void ignore(void *argument, const char *sentence)
+{
+    (void)argument;
+    (void)sentence;
+}
+
+enum exit_code verdict_exit_code(const struct load_result *result,
+                                 const struct load_settings *settings)
 {
     if (!result->balanced)
         return EXIT_TROUBLE;
     if (result->stop_reason)
-        return EXIT_SIGNAL;
-    return verdict_passed(result->stats) ? EXIT_PASS : EXIT_THRESHOLD;
+        return result->stop_reason == STOP_BY_REST ? EXIT_STOPPED_BY_REST : EXIT_SIGNAL;
+    if (!generator_check(result->stats, ignore, NULL))
+        return EXIT_INVALID;
+    return verdict_passed(result->stats, &settings->slos) ? EXIT_PASS : EXIT_THRESHOLD;
 }
 
-const char *verdict_word(const struct load_result *result)
+const char *verdict_word(enum exit_code code)
 {
-    switch (verdict_exit_code(result)) {
+    switch (code) {
     case EXIT_PASS:
         return "PASS";
     case EXIT_THRESHOLD:
         return "FAIL";
+    case EXIT_INVALID:
+        return "INVALID";
     case EXIT_SIGNAL:
+    case EXIT_STOPPED_BY_REST:
         return "STOPPED";
     case EXIT_TROUBLE:
     case EXIT_USAGE:
+    case EXIT_REST_CANNOT_START:
         break;
     }
     return "BROKEN";
@@ -121,6 +142,16 @@ static void explain_errors(const struct voice *voice, const struct load_result *
         say(voice, "%" PRIu64 " answers were no HTTP.", outcomes[OUTCOME_PROTOCOL_ERROR]);
 }
 
+/* The thresholds that were not kept, with what was measured. */
+static void explain_thresholds(const struct voice *voice, const struct load_stats *stats,
+                               const struct slo_list *slos)
+{
+    char measured[96];
+    for (size_t i = 0; i < slos->count; i++)
+        if (!slo_holds(&slos->items[i], stats, measured, sizeof measured))
+            say(voice, "Threshold %s: not kept, %s.", slos->items[i].text, measured);
+}
+
 void verdict_explain(const struct load_result *result, const struct load_settings *settings,
                      void (*add)(void *argument, const char *sentence), void *argument)
 {
@@ -131,8 +162,11 @@ void verdict_explain(const struct load_result *result, const struct load_setting
     if (!result->balanced)
         say(&voice, "The books do not balance, do not trust this run: %s.", result->imbalance);
     if (result->stop_reason)
-        say(&voice, "Stopped by a signal %.1f s into the run; %" PRIu64 " requests were in flight.",
+        say(&voice, "Stopped by %s %.1f s into the run; %" PRIu64 " requests were in flight.",
+            result->stop_reason == STOP_BY_REST ? "a request" : "a signal",
             seconds(result->elapsed_ns), outcomes[OUTCOME_IN_FLIGHT_AT_END]);
+    (void)generator_check(stats, add, argument);
+    explain_thresholds(&voice, stats, &settings->slos);
     explain_connections(&voice, result);
     explain_errors(&voice, result, settings);
     if (outcomes[OUTCOME_WRONG] > 0)
@@ -146,11 +180,9 @@ void verdict_explain(const struct load_result *result, const struct load_setting
             "%" PRIu64 " requests were never sent, since %" PRIu64
             " were in flight (--max-in-flight).",
             outcomes[OUTCOME_DROPPED], settings->max_in_flight);
-    if (stats->lag.count > 0 && histogram_percentile_us(&stats->lag, 99) > 10000)
-        say(&voice,
-            "The load tester itself was late (p99 %.0f ms): its machine is short of CPU, and the "
-            "response times include that.",
-            (double)histogram_percentile_us(&stats->lag, 99) / 1000);
+    if (stats->ledger.retries > 0)
+        say(&voice, "%" PRIu64 " retries came on top: the service had %.2f times the load.",
+            stats->ledger.retries, (double)stats->ledger.attempts / (double)stats->ledger.sent);
     if (outcomes[OUTCOME_OK] == stats->ledger.scheduled && stats->ledger.scheduled > 0)
         say(&voice, settings->check == LOAD_CHECK_FEED
                         ? "Every answer was there and every entry in it was right."

@@ -13,25 +13,28 @@ enum exit_code {
     EXIT_TROUBLE = 1, /* the run could not be done, or its books do not balance */
     EXIT_USAGE = 2,
     EXIT_THRESHOLD = 99,
-    EXIT_SIGNAL = 105
+    EXIT_STOPPED_BY_REST = 103,
+    EXIT_SIGNAL = 105,
+    EXIT_REST_CANNOT_START = 106,
+    EXIT_INVALID = 111 /* ours: the load tester was the bottleneck */
 };
-
-/* The share of right answers that a run needs to pass (the service's SLO, design section 3). */
-#define VERDICT_OK_SHARE 0.999
 
 /* The messages of the incident, as the service words them (design section 5). */
 #define MESSAGE_CHECKOUT_TIMEOUT "timed out while checking out a connection"
 #define MESSAGE_WRITE_DEADLINE   "failed to write: context deadline exceeded"
 #define MESSAGE_READ_DEADLINE    "incomplete read of message"
 
-/* No wrong answer, and right ones for VERDICT_OK_SHARE of what was scheduled. */
-bool verdict_passed(const struct load_stats *stats);
+/* Whether every threshold was kept. Whatever they say, a run without a right answer does not pass,
+ * nor one with a wrong answer, unless a threshold is about those. */
+bool verdict_passed(const struct load_stats *stats, const struct slo_list *slos);
 
-/* The exit code of `run`: trouble beats a signal, a signal beats the threshold. */
-enum exit_code verdict_exit_code(const struct load_result *result);
+/* The exit code of `run`: books that do not balance beat a stop, a stop beats an invalid run, and
+ * that beats the thresholds. */
+enum exit_code verdict_exit_code(const struct load_result *result,
+                                 const struct load_settings *settings);
 
-/* "PASS", "FAIL", "STOPPED" (by a signal) or "BROKEN" (the books do not balance). */
-const char *verdict_word(const struct load_result *result);
+/* "PASS", "FAIL", "INVALID", "STOPPED" (by a signal or by REST) or "BROKEN" (the books). */
+const char *verdict_word(enum exit_code code);
 
 /* Writes one sentence a line, each without a line end, that say what happened; calls `add` for
  * each. */

@@ -34,10 +34,17 @@ def check_ledger(result):
     assert ledger["balanced"] is True
     assert ledger["scheduled"] == ledger["sent"] + ledger["dropped"]
     assert ledger["sent"] == sum(ledger[key] for key in OUTCOMES)
-    ended = ledger["sent"] - ledger["in_flight_at_end"]
-    assert result["latency_ms"]["response"]["count"] == ended
+    assert ledger["attempts"] == ledger["sent"] + ledger["retries"]
+    assert result["latency_ms"]["response"]["count"] == ledger["scheduled"]
+    assert result["latency_ms"]["service"]["count"] == ledger["ok"] + ledger["wrong"] + ledger["http_error"]
     explained = sum(row["count"] for row in result["errors"]) + result["errors_other"]
-    assert explained == ended - ledger["ok"]
+    assert explained == ledger["sent"] - ledger["in_flight_at_end"] - ledger["ok"]
+    for key in OUTCOMES + ["dropped"]:
+        assert sum(slot["outcomes"][key] for slot in result["series"]) == ledger[key]
+    assert sum(slot["scheduled"] for slot in result["series"]) == ledger["scheduled"]
+    assert sum(slot["attempts"] for slot in result["series"]) == ledger["attempts"]
+    for row in result["errors"]:
+        assert sum(row["over_time"]) == row["count"] and len(row["over_time"]) == len(result["series"])
 
 
 def wait_for(condition):

@@ -13,26 +13,29 @@
 #include "common/clock.h"
 #include "loadtest/error_table.h"
 #include "loadtest/load_stats.h"
+#include "loadtest/retry_queue.h"
 
 static void test_balanced(void **state)
 {
     (void)state;
     char why[128];
-    struct ledger ledger = {.scheduled = 45, .sent = 37};
+    struct ledger ledger = {.scheduled = 45, .sent = 36, .attempts = 40, .retries = 4};
     for (size_t i = 0; i < OUTCOME_COUNT; i++)
         ledger.outcomes[i] = i + 1; /* 1 + … + 9 = 45, of them 9 dropped and 8 in flight */
-    ledger.sent = 36;
-    assert_int_equal(ledger_finished(&ledger), 28);
-    assert_true(ledger_balances(&ledger, 28, 27, why, sizeof why));
-    assert_false(ledger_balances(&ledger, 27, 27, why, sizeof why));
+    assert_int_equal(ledger_answered(&ledger), 1 + 2 + 3);
+    assert_true(ledger_balances(&ledger, 45, 27, why, sizeof why));
+    assert_false(ledger_balances(&ledger, 44, 27, why, sizeof why));
     assert_non_null(strstr(why, "latencies"));
-    assert_false(ledger_balances(&ledger, 28, 28, why, sizeof why));
+    assert_false(ledger_balances(&ledger, 45, 28, why, sizeof why));
     assert_non_null(strstr(why, "explained"));
+    ledger.retries++;
+    assert_false(ledger_balances(&ledger, 45, 27, why, sizeof why));
+    assert_non_null(strstr(why, "attempts"));
     ledger.scheduled++;
-    assert_false(ledger_balances(&ledger, 28, 27, why, sizeof why));
+    assert_false(ledger_balances(&ledger, 46, 27, why, sizeof why));
     assert_non_null(strstr(why, "scheduled"));
     ledger.sent++;
-    assert_false(ledger_balances(&ledger, 28, 27, why, sizeof why));
+    assert_false(ledger_balances(&ledger, 46, 27, why, sizeof why));
     assert_non_null(strstr(why, "sent"));
 }
 
@@ -41,14 +44,14 @@ static void test_each_outcome_is_noticed(void **state)
     (void)state;
     char why[128];
     for (size_t i = 0; i < OUTCOME_COUNT; i++) {
-        struct ledger ledger = {.scheduled = 1, .sent = i != OUTCOME_DROPPED};
-        uint64_t finished = i != OUTCOME_DROPPED && i != OUTCOME_IN_FLIGHT_AT_END;
-        uint64_t failed = i != OUTCOME_OK && finished;
-        assert_false(ledger_balances(&ledger, 0, 0, why, sizeof why)); /* lost */
+        uint64_t sent = i != OUTCOME_DROPPED;
+        struct ledger ledger = {.scheduled = 1, .sent = sent, .attempts = sent};
+        uint64_t failed = i != OUTCOME_OK && i != OUTCOME_DROPPED && i != OUTCOME_IN_FLIGHT_AT_END;
+        assert_false(ledger_balances(&ledger, 1, 0, why, sizeof why)); /* lost */
         ledger.outcomes[i] = 1;
-        assert_true(ledger_balances(&ledger, finished, failed, why, sizeof why));
+        assert_true(ledger_balances(&ledger, 1, failed, why, sizeof why));
         ledger.outcomes[i] = 2; /* counted twice */
-        assert_false(ledger_balances(&ledger, finished, failed, why, sizeof why));
+        assert_false(ledger_balances(&ledger, 1, failed, why, sizeof why));
         assert_true(strlen(ledger_outcome_key((enum outcome)i)) > 0);
         assert_true(strlen(ledger_outcome_label((enum outcome)i)) > 0);
     }
@@ -69,25 +72,154 @@ static void test_ledgers_add(void **state)
     assert_int_equal(sum.outcomes[OUTCOME_DROPPED], 2);
 }
 
+static struct load_stats *new_stats(void)
+{
+    struct load_stats *stats = malloc(sizeof *stats);
+    assert_int_equal(load_stats_init(stats, 20 * CLOCK_NS_PER_S), 0);
+    return stats;
+}
+
+static void free_stats(struct load_stats *stats)
+{
+    load_stats_destroy(stats);
+    free(stats);
+}
+
+/* Due 5 s after the start, sent 20 ms late, first byte after 60 ms, over after 100 ms. */
+static void end_as(struct load_stats *stats, enum outcome outcome)
+{
+    struct request_end end = {.outcome = outcome,
+                              .start_ns = CLOCK_NS_PER_S,
+                              .intended_ns = 6 * CLOCK_NS_PER_S,
+                              .timeout_ns = 2 * CLOCK_NS_PER_S};
+    end.sent_ns = end.intended_ns + 20 * CLOCK_NS_PER_MS;
+    end.first_byte_ns = end.intended_ns + 60 * CLOCK_NS_PER_MS;
+    end.at_ns = end.intended_ns + 100 * CLOCK_NS_PER_MS;
+    load_stats_end(stats, &end);
+}
+
 static void test_latencies_by_outcome(void **state)
 {
     (void)state;
-    struct load_stats *stats = calloc(1, sizeof *stats);
-    int64_t start = 5 * CLOCK_NS_PER_S;
-    int64_t sent = start + 20 * CLOCK_NS_PER_MS;
-    int64_t end = start + 100 * CLOCK_NS_PER_MS;
-    load_stats_end(stats, OUTCOME_OK, true, start, sent, end);
-    load_stats_end(stats, OUTCOME_HTTP_ERROR, true, start, sent, end);
-    load_stats_end(stats, OUTCOME_TIMEOUT, false, start, sent, end);
-    load_stats_end(stats, OUTCOME_CONNECT_ERROR, false, start, 0, end);
-    load_stats_end(stats, OUTCOME_IN_FLIGHT_AT_END, false, start, sent, end);
-    assert_int_equal(stats->response_all.count, 4);
+    struct load_stats *stats = new_stats();
+    end_as(stats, OUTCOME_OK);
+    end_as(stats, OUTCOME_HTTP_ERROR);
     assert_int_equal(stats->response_all.max_us, 100000); /* from the intended start */
     assert_int_equal(stats->response_ok.count, 1);
     assert_int_equal(stats->service.count, 2);
     assert_int_equal(stats->service.max_us, 80000); /* from the send */
-    assert_int_equal(stats->ledger.outcomes[OUTCOME_IN_FLIGHT_AT_END], 1);
-    free(stats);
+    assert_int_equal(stats->first_byte.max_us, 40000);
+    assert_false(load_stats_is_censored(stats, 100));
+    /* no answer: at least the timeout, however soon the end was known */
+    static const enum outcome unanswered[] = {OUTCOME_TIMEOUT, OUTCOME_CONNECT_ERROR, OUTCOME_RESET,
+                                              OUTCOME_PROTOCOL_ERROR, OUTCOME_DROPPED};
+    for (size_t i = 0; i < sizeof unanswered / sizeof unanswered[0]; i++)
+        end_as(stats, unanswered[i]);
+    assert_int_equal(stats->response_all.count, 7);
+    assert_int_equal(stats->service.count, 2);
+    assert_false(load_stats_is_censored(stats, 20));
+    assert_true(load_stats_is_censored(stats, 50));
+    assert_int_equal(histogram_percentile_us(&stats->response_all, 50), 2000000);
+    /* stopped: at least its age, and what is above that may be anything */
+    end_as(stats, OUTCOME_IN_FLIGHT_AT_END);
+    assert_true(load_stats_is_censored(stats, 1));
+    const struct timeline *timeline = &stats->timeline;
+    const struct timeline_slot *slot =
+        &timeline->slots[timeline_slot_at(timeline, 5 * CLOCK_NS_PER_S + 100 * CLOCK_NS_PER_MS)];
+    assert_int_equal(slot->response.count, 8);
+    assert_int_equal(slot->outcomes[OUTCOME_OK], 1);
+    free_stats(stats);
+}
+
+static void test_merged_is_as_if_recorded_together(void **state)
+{
+    (void)state;
+    struct load_stats *whole = new_stats();
+    struct load_stats *parts[4] = {new_stats(), new_stats(), new_stats(), new_stats()};
+    struct load_stats *merged = new_stats();
+    srandom(8);
+    for (int i = 0; i < 20000; i++) {
+        int64_t start_ns = CLOCK_NS_PER_S;
+        int64_t due_ns = start_ns + random() % (10 * CLOCK_NS_PER_S);
+        int64_t took_ns = random() % (3 * CLOCK_NS_PER_S);
+        struct request_end end = {.outcome = random() % 10 ? OUTCOME_OK : OUTCOME_RESET,
+                                  .start_ns = start_ns,
+                                  .intended_ns = due_ns,
+                                  .sent_ns = due_ns + 1,
+                                  .first_byte_ns = due_ns + took_ns / 2,
+                                  .at_ns = due_ns + took_ns,
+                                  .timeout_ns = 5 * CLOCK_NS_PER_S};
+        load_stats_end(whole, &end);
+        load_stats_end(parts[i % 4], &end);
+    }
+    for (size_t i = 0; i < 4; i++)
+        load_stats_merge(merged, parts[i]);
+    assert_memory_equal(&merged->response_all, &whole->response_all, sizeof whole->response_all);
+    assert_memory_equal(&merged->service, &whole->service, sizeof whole->service);
+    assert_memory_equal(merged->timeline.slots, whole->timeline.slots,
+                        whole->timeline.slot_count * sizeof whole->timeline.slots[0]);
+    assert_memory_equal(&merged->ledger, &whole->ledger, sizeof whole->ledger);
+    assert_int_equal(merged->censored_from_ns, whole->censored_from_ns);
+    for (size_t i = 0; i < 4; i++)
+        free_stats(parts[i]);
+    free_stats(merged);
+    free_stats(whole);
+}
+
+static void test_timeline_slots(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t span_s;
+        double slot_s;
+    } cases[] = {{1, 0.25}, {150, 0.25}, {151, 0.5}, {600, 1}, {3600, 10}, {86460, 300}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct timeline timeline;
+        int64_t span_ns = cases[i].span_s * CLOCK_NS_PER_S;
+        assert_int_equal(timeline_init(&timeline, span_ns), 0);
+        assert_int_equal(timeline.slot_ns, (int64_t)(cases[i].slot_s * 1e9));
+        assert_in_range(timeline.slot_count, 1, TIMELINE_SLOTS_MAX);
+        assert_int_equal(timeline_slot_at(&timeline, -1), 0);
+        assert_int_equal(timeline_slot_at(&timeline, timeline.slot_ns), timeline.slot_count > 1);
+        assert_int_equal(timeline_slot_at(&timeline, 100 * span_ns), timeline.slot_count - 1);
+        timeline_destroy(&timeline);
+    }
+}
+
+static void test_coarse_histogram_is_within_3_percent(void **state)
+{
+    (void)state;
+    for (int64_t us = 1; us < 60000000; us = us * 5 / 4 + 1) {
+        struct coarse_histogram histogram = {{0}, 0};
+        coarse_histogram_record_ns(&histogram, us * 1000);
+        int64_t read_us = coarse_histogram_percentile_us(&histogram, 50);
+        assert_in_range(read_us, us, us + us * 32 / 1000);
+    }
+}
+
+static void test_retries_come_in_order(void **state)
+{
+    (void)state;
+    struct retry_queue queue;
+    assert_int_equal(retry_queue_init(&queue, 500), 0);
+    assert_int_equal(retry_queue_next_ns(&queue), CLOCK_NEVER);
+    static char places[500];
+    srandom(3);
+    for (size_t i = 0; i < 500; i++) /* pointers stand for exchanges: nobody looks behind them */
+        retry_queue_push(&queue, random() % 1000, (struct exchange *)(void *)&places[i]);
+    bool seen[500] = {false};
+    int64_t last_ns = 0;
+    for (size_t i = 0; i < 500; i++) {
+        int64_t next_ns = retry_queue_next_ns(&queue);
+        assert_true(next_ns >= last_ns);
+        last_ns = next_ns;
+        assert_null(retry_queue_pop_due(&queue, next_ns - 1));
+        size_t place = (size_t)((char *)(void *)retry_queue_pop_due(&queue, next_ns) - places);
+        assert_false(seen[place]);
+        seen[place] = true;
+    }
+    assert_null(retry_queue_pop_due(&queue, CLOCK_NEVER));
+    retry_queue_destroy(&queue);
 }
 
 static struct error_row row_of(int status, const char *message, int64_t first_at_ns, const char *id)
@@ -109,8 +241,12 @@ static void test_errors_by_key(void **state)
     struct error_row rows[] = {row_of(503, "a", 30, "third"), row_of(503, "a", 10, "first"),
                                row_of(503, "b", 5, "x"), row_of(504, "a", 5, "y"),
                                row_of(503, "a", 20, "second")};
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        rows[i].over_time[rows[i].first_at_ns % 4] = 1;
         error_table_add(table, &rows[i]);
+    }
+    assert_int_equal(table->rows[0].over_time[2], 2); /* 10 and 30 */
+    assert_int_equal(table->rows[0].over_time[0], 1);
     struct error_row other = rows[0];
     other.outcome = OUTCOME_RESET;
     error_table_add(table, &other);
@@ -174,6 +310,10 @@ int main(void)
         cmocka_unit_test(test_each_outcome_is_noticed),
         cmocka_unit_test(test_ledgers_add),
         cmocka_unit_test(test_latencies_by_outcome),
+        cmocka_unit_test(test_merged_is_as_if_recorded_together),
+        cmocka_unit_test(test_timeline_slots),
+        cmocka_unit_test(test_coarse_histogram_is_within_3_percent),
+        cmocka_unit_test(test_retries_come_in_order),
         cmocka_unit_test(test_errors_by_key),
         cmocka_unit_test(test_errors_overflow_into_other),
         cmocka_unit_test(test_text_from_outside_is_made_plain),

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/clock.h"
 
@@ -74,6 +75,135 @@ static void test_parts_make_up_the_whole(void **state)
     }
 }
 
+static struct schedule parsed(const char *text)
+{
+    struct schedule schedule;
+    char why[256] = "";
+    assert_int_equal(schedule_parse(&schedule, text, 1, why, sizeof why), 0);
+    return schedule;
+}
+
+static void test_stages(void **state)
+{
+    (void)state;
+    struct schedule schedule = parsed("20/10s,20-60/30s,0/500ms,100/1m");
+    struct schedule_cursor cursor;
+    struct schedule_arrival arrival;
+    int64_t last_ns = -1;
+    uint64_t by_stage[4] = {0};
+    assert_int_equal(schedule.stage_count, 4);
+    assert_int_equal(schedule.count, 200 + 1200 + 0 + 6000);
+    assert_true(schedule.duration_s > 100.49 && schedule.duration_s < 100.51);
+    assert_true(schedule_peak_rate(&schedule) == 100);
+    schedule_cursor_init(&cursor, &schedule, 0, 1);
+    while (schedule_next(&cursor, &arrival)) {
+        double at_s = (double)arrival.at_ns / 1e9;
+        assert_true(arrival.at_ns > last_ns);
+        last_ns = arrival.at_ns;
+        by_stage[(at_s >= 10) + (at_s >= 40) + (at_s >= 40.5)]++;
+        if (at_s >= 10 && at_s < 40) { /* 20 t + (2/3) t^2 requests are due t s into the ramp */
+            double into_s = at_s - 10;
+            double due = 200 + 20 * into_s + into_s * into_s * 2 / 3;
+            assert_true(due > (double)arrival.index - 1e-3 && due < (double)arrival.index + 1e-3);
+        }
+    }
+    assert_int_equal(by_stage[0], 200);
+    assert_int_equal(by_stage[1], 1200);
+    assert_int_equal(by_stage[2], 0);
+    assert_int_equal(by_stage[3], 6000);
+}
+
+static void test_stages_that_are_none(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {
+        "",       "20",      "20/",     "/10s",         "20/0s",       "x/10s",  "-5/10s",
+        "20/10d", "20/10s,", "20-/10s", "1e9/1s",       "inf/1s",      "nan/1s", "0/10s",
+        "0.1/1s", " 20/1s",  "20/25h",  "20/23h,20/2h", "20-60-80/10s"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        struct schedule schedule;
+        char why[256] = "";
+        assert_int_equal(schedule_parse(&schedule, wrong[i], 1, why, sizeof why), -1);
+        assert_true(why[0] != '\0');
+    }
+    char many[SCHEDULE_STAGES_MAX * 5 + 10] = "1/2s";
+    for (int i = 1; i < SCHEDULE_STAGES_MAX; i++)
+        strcat(many, ",1/2s");
+    assert_int_equal(parsed(many).stage_count, SCHEDULE_STAGES_MAX);
+}
+
+/* Exponential gaps: mean and standard deviation are the same, and about a share of e^-1 is longer
+ * than the mean. n = 100,000: the bounds are five standard errors. */
+static void test_poisson(void **state)
+{
+    (void)state;
+    struct schedule schedule;
+    struct schedule_cursor cursor;
+    struct schedule_arrival arrival;
+    schedule_init(&schedule, 1000, 100, 5);
+    uint64_t constant_hash = schedule_hash(&schedule);
+    schedule_set_arrivals(&schedule, ARRIVALS_POISSON);
+    assert_int_not_equal(schedule_hash(&schedule), constant_hash);
+    schedule_cursor_init(&cursor, &schedule, 0, 1);
+    double sum = 0;
+    double squares = 0;
+    uint64_t longer = 0;
+    int64_t last_ns = 0;
+    for (uint64_t i = 0; i < 100000; i++) {
+        assert_true(schedule_next(&cursor, &arrival));
+        assert_true(arrival.at_ns >= last_ns && arrival.at_ns <= 100 * CLOCK_NS_PER_S);
+        double gap_ms = (double)(arrival.at_ns - last_ns) / 1e6;
+        last_ns = arrival.at_ns;
+        sum += gap_ms;
+        squares += gap_ms * gap_ms;
+        longer += gap_ms > 1;
+    }
+    assert_false(schedule_next(&cursor, &arrival));
+    double mean = sum / 100000;
+    assert_true(mean > 0.999 && mean < 1.001); /* the count is given, so the mean is */
+    assert_true(squares / 100000 > 1.93 && squares / 100000 < 2.07);
+    assert_in_range(longer, 36788 - 800, 36788 + 800);
+}
+
+static void test_poisson_parts_make_up_the_whole(void **state)
+{
+    (void)state;
+    struct schedule schedule = parsed("100/2s,100-0/2s");
+    struct schedule_cursor whole;
+    struct schedule_cursor parts[3];
+    struct schedule_arrival arrival;
+    struct schedule_arrival same;
+    schedule_set_arrivals(&schedule, ARRIVALS_POISSON);
+    schedule_cursor_init(&whole, &schedule, 0, 1);
+    for (unsigned i = 0; i < 3; i++)
+        schedule_cursor_init(&parts[i], &schedule, i, 3);
+    for (uint64_t i = 0; i < schedule.count; i++) {
+        assert_true(schedule_next(&whole, &arrival));
+        assert_true(schedule_next(&parts[i % 3], &same));
+        assert_int_equal(arrival.index, same.index);
+        assert_int_equal(arrival.at_ns, same.at_ns);
+        assert_int_equal(arrival.feed_id, same.feed_id);
+    }
+}
+
+static void test_the_hash_tells_schedules_apart(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"20/10s", "20/10001ms", "20/5s,20/5s", "20-20.1/10s"};
+    uint64_t hashes[5];
+    struct schedule other;
+    for (size_t i = 0; i < 4; i++) {
+        struct schedule schedule = parsed(texts[i]);
+        hashes[i] = schedule_hash(&schedule);
+    }
+    schedule_init(&other, 20, 10, 2);
+    hashes[4] = schedule_hash(&other);
+    assert_int_equal(hashes[0], hashes[2]); /* the same requests at the same times */
+    assert_int_not_equal(hashes[0], hashes[1]);
+    assert_int_not_equal(hashes[0], hashes[3]);
+    assert_int_not_equal(hashes[0], hashes[4]);
+}
+
 static void count_feeds(uint64_t seed, unsigned counts[SCHEDULE_FEEDS + 1], uint32_t *first)
 {
     struct schedule schedule;
@@ -110,6 +240,11 @@ int main(void)
         cmocka_unit_test(test_constant_spacing),
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_parts_make_up_the_whole),
+        cmocka_unit_test(test_stages),
+        cmocka_unit_test(test_stages_that_are_none),
+        cmocka_unit_test(test_poisson),
+        cmocka_unit_test(test_poisson_parts_make_up_the_whole),
+        cmocka_unit_test(test_the_hash_tells_schedules_apart),
         cmocka_unit_test(test_feeds_are_random_but_seeded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

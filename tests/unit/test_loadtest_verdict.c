@@ -95,7 +95,8 @@ static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
     char why[64];
-    fixture->result.stats = calloc(1, sizeof *fixture->result.stats);
+    fixture->result.stats = malloc(sizeof *fixture->result.stats);
+    assert_int_equal(load_stats_init(fixture->result.stats, 16 * CLOCK_NS_PER_S), 0);
     fixture->result.balanced = true;
     fixture->result.elapsed_ns = 10 * CLOCK_NS_PER_S;
     fixture->settings = (struct load_settings){.check = LOAD_CHECK_FEED,
@@ -105,6 +106,7 @@ static int setup(void **state)
                                                .threads = 1};
     target_parse(&fixture->settings.target, "http://127.0.0.1:8080", why, sizeof why);
     schedule_init(&fixture->settings.schedule, 20, 10, 1);
+    assert_int_equal(slo_parse(&fixture->settings.slos, SLO_DEFAULT, why, sizeof why), 0);
     *state = fixture;
     return 0;
 }
@@ -122,8 +124,14 @@ static void put(struct fixture *fixture, enum outcome outcome, uint64_t count, c
     struct load_stats *stats = fixture->result.stats;
     stats->ledger.scheduled += count;
     stats->ledger.sent += outcome != OUTCOME_DROPPED ? count : 0;
+    stats->ledger.attempts = stats->ledger.sent;
+    const struct request_end end = {.outcome = outcome,
+                                    .sent_ns = 1,
+                                    .first_byte_ns = 2,
+                                    .at_ns = 20 * CLOCK_NS_PER_MS,
+                                    .timeout_ns = 5 * CLOCK_NS_PER_S};
     for (uint64_t i = 0; i < count; i++)
-        load_stats_end(stats, outcome, outcome == OUTCOME_OK, 0, 1, 20 * CLOCK_NS_PER_MS);
+        load_stats_end(stats, &end);
     struct error_row row = {.outcome = outcome, .count = count, .first_at_ns = CLOCK_NS_PER_S};
     if (message && count > 0) {
         error_table_plain(row.message, sizeof row.message, message);
@@ -146,25 +154,124 @@ static const char *explain(const struct fixture *fixture)
     return said;
 }
 
+static enum exit_code code(const struct fixture *fixture)
+{
+    return verdict_exit_code(&fixture->result, &fixture->settings);
+}
+
 static void test_pass_and_fail(void **state)
 {
     struct fixture *fixture = *state;
-    assert_false(verdict_passed(fixture->result.stats)); /* nothing was sent: nothing is proven */
+    assert_false(verdict_passed(fixture->result.stats,
+                                &fixture->settings.slos)); /* nothing was sent: nothing is proven */
     put(fixture, OUTCOME_OK, 999, NULL);
-    assert_int_equal(verdict_exit_code(&fixture->result), EXIT_PASS);
+    assert_int_equal(code(fixture), EXIT_PASS);
     put(fixture, OUTCOME_TIMEOUT, 1, "no answer");
-    assert_int_equal(verdict_exit_code(&fixture->result), EXIT_PASS); /* 99.9 % to the point */
+    assert_int_equal(code(fixture), EXIT_PASS); /* 99.9 % to the point */
     put(fixture, OUTCOME_TIMEOUT, 1, "no answer");
-    assert_int_equal(verdict_exit_code(&fixture->result), EXIT_THRESHOLD);
+    assert_int_equal(code(fixture), EXIT_THRESHOLD);
     put(fixture, OUTCOME_OK, 100000, NULL);
-    assert_int_equal(verdict_exit_code(&fixture->result), EXIT_PASS);
+    assert_int_equal(code(fixture), EXIT_PASS);
     put(fixture, OUTCOME_WRONG, 1, "wrong map");
-    assert_int_equal(verdict_exit_code(&fixture->result), EXIT_THRESHOLD); /* one is too many */
+    assert_int_equal(code(fixture), EXIT_THRESHOLD); /* one is too many */
     fixture->result.stop_reason = 2;
-    assert_string_equal(verdict_word(&fixture->result), "STOPPED");
-    assert_int_equal(verdict_exit_code(&fixture->result), 105);
+    assert_string_equal(verdict_word(code(fixture)), "STOPPED");
+    assert_int_equal(code(fixture), 105);
     fixture->result.balanced = false;
-    assert_int_equal(verdict_exit_code(&fixture->result), EXIT_TROUBLE);
+    assert_int_equal(code(fixture), EXIT_TROUBLE);
+}
+
+static void use_slos(struct fixture *fixture, const char *text)
+{
+    char why[256];
+    fixture->settings.slos.count = 0;
+    assert_int_equal(slo_parse(&fixture->settings.slos, text, why, sizeof why), 0);
+}
+
+static void test_thresholds(void **state)
+{
+    struct fixture *fixture = *state;
+    put(fixture, OUTCOME_OK, 980, NULL); /* 20 ms each */
+    put(fixture, OUTCOME_HTTP_ERROR, 10, "busy");
+    static const struct {
+        const char *slo;
+        bool holds;
+    } cases[] = {{"p(99)<21", true},       {"p(99)<20", false},   {"p99<=20ms", true},
+                 {"med>=20", true},        {"avg == 20", true},   {"max<0.021s", true},
+                 {"max>20", false},        {"ok>98.9%", true},    {"ok>99%", false},
+                 {"ok>=980", true},        {"ok>980", false},     {"failed<=10", true},
+                 {"http_error==10", true}, {"failed<1%", false},  {"wrong==0,timeout==0", true},
+                 {"reset<1,ok<2", false},  {"p(99.9)<25ms", true}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        use_slos(fixture, cases[i].slo);
+        assert_int_equal(code(fixture), cases[i].holds ? EXIT_PASS : EXIT_THRESHOLD);
+        if (!cases[i].holds)
+            assert_non_null(strstr(explain(fixture), "not kept"));
+    }
+    put(fixture, OUTCOME_TIMEOUT, 10, "no answer"); /* 1 % at 5 s or more */
+    use_slos(fixture, "p(99)<21");
+    assert_int_equal(code(fixture), EXIT_PASS);
+    use_slos(fixture, "p(99.5)<60000"); /* at least 5 s: nobody knows whether less than a minute */
+    assert_int_equal(code(fixture), EXIT_THRESHOLD);
+    assert_non_null(strstr(explain(fixture), "p(99.5) is at least 5000 ms"));
+    use_slos(fixture, "p(99.5)>=4s,avg>60"); /* a lower bound it does prove */
+    assert_int_equal(code(fixture), EXIT_PASS);
+    put(fixture, OUTCOME_WRONG, 1, "wrong map");
+    use_slos(fixture, "ok>0");
+    assert_int_equal(code(fixture), EXIT_THRESHOLD); /* nobody allowed it */
+    use_slos(fixture, "wrong<2");
+    assert_int_equal(code(fixture), EXIT_PASS);
+}
+
+static void test_no_pass_without_a_right_answer(void **state)
+{
+    struct fixture *fixture = *state;
+    put(fixture, OUTCOME_CONNECT_ERROR, 100, "Connection refused");
+    use_slos(fixture, "failed<=100%,ok>=0");
+    assert_int_equal(code(fixture), EXIT_THRESHOLD);
+}
+
+static void test_thresholds_that_are_none(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {"",       "p(99)",  "p(99)<",    "p(0)<1", "p(101)<1",
+                                        "p()<1",  "p(99<1", "q(99)<1",   "ok>x",   "ok>101%",
+                                        "ok=1",   "ok>1,",  ",ok>1",     "p99<2d", "avg<-1",
+                                        "ok>1%%", "okay>1", "p(99)<1 2x"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        struct slo_list list = {.count = 0};
+        char why[256] = "";
+        assert_int_equal(slo_parse(&list, wrong[i], why, sizeof why), -1);
+        assert_non_null(strstr(why, "is no threshold"));
+    }
+}
+
+static void test_invalid_when_the_generator_was_the_bottleneck(void **state)
+{
+    struct fixture *fixture = *state;
+    struct load_stats *stats = fixture->result.stats;
+    put(fixture, OUTCOME_OK, 1000, NULL); /* 20 ms each */
+    for (int i = 0; i < 985; i++)
+        histogram_record_us(&stats->lag, 50);
+    assert_int_equal(code(fixture), EXIT_PASS);
+    for (int i = 0; i < 15; i++)
+        histogram_record_us(&stats->lag, 15000);
+    assert_int_equal(code(fixture), EXIT_INVALID);
+    assert_string_equal(verdict_word(code(fixture)), "INVALID");
+    assert_non_null(strstr(explain(fixture), "did not keep its schedule"));
+    histogram_reset(&stats->lag);
+    assert_int_equal(code(fixture), EXIT_PASS);
+    stats->generator.busiest_share = 0.95;
+    assert_non_null(strstr(explain(fixture), "out of CPU"));
+    assert_int_equal(code(fixture), EXIT_INVALID);
+    stats->generator = (struct generator_stats){.out_of_ports = 1};
+    assert_non_null(strstr(explain(fixture), "out of ports"));
+    assert_int_equal(code(fixture), EXIT_INVALID);
+    stats->generator = (struct generator_stats){.out_of_descriptors = 1};
+    assert_non_null(strstr(explain(fixture), "out of descriptors"));
+    assert_int_equal(code(fixture), EXIT_INVALID);
+    fixture->result.stop_reason = STOP_BY_REST; /* whoever stops it has no verdict */
+    assert_int_equal(code(fixture), 103);
 }
 
 static void test_a_crash_is_not_slowness(void **state)
@@ -192,18 +299,18 @@ static void test_censored_latency(void **state)
     struct fixture *fixture = *state;
     struct histogram *histogram = &fixture->result.stats->response_all;
     char out[RUN_REPORT_LATENCY_SIZE];
-    run_report_latency(out, histogram, 99, 0, CLOCK_NS_PER_S);
+    run_report_latency(out, histogram, 99, false);
     assert_string_equal(out, "-");
     histogram_record_us(histogram, 850);
     histogram_record_us(histogram, 4213);
     histogram_record_us(histogram, 1000000);
-    run_report_latency(out, histogram, 1, 1, CLOCK_NS_PER_S);
+    run_report_latency(out, histogram, 1, false);
     assert_string_equal(out, "850 us");
-    run_report_latency(out, histogram, 50, 1, CLOCK_NS_PER_S);
+    run_report_latency(out, histogram, 50, false);
     assert_string_equal(out, "4.21 ms");
-    run_report_latency(out, histogram, 99, 1, CLOCK_NS_PER_S);
+    run_report_latency(out, histogram, 99, true);
     assert_string_equal(out, ">=1.00 s");
-    run_report_latency(out, histogram, 99, 0, CLOCK_NS_PER_S);
+    run_report_latency(out, histogram, 99, false);
     assert_string_equal(out, "1.00 s");
 }
 
@@ -298,6 +405,11 @@ int main(void)
         cmocka_unit_test(test_metrics_page),
         cmocka_unit_test(test_prediction),
         cmocka_unit_test_setup_teardown(test_pass_and_fail, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_thresholds, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_pass_without_a_right_answer, setup, teardown),
+        cmocka_unit_test(test_thresholds_that_are_none),
+        cmocka_unit_test_setup_teardown(test_invalid_when_the_generator_was_the_bottleneck, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_a_crash_is_not_slowness, setup, teardown),
         cmocka_unit_test_setup_teardown(test_censored_latency, setup, teardown),
         cmocka_unit_test_setup_teardown(test_matrix_expectations, setup, teardown),
