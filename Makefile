@@ -34,7 +34,7 @@ CMAP_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/cmap/*.c) tests
 # Two jobs, unless a make above us hands them out already.
 JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j2)
 
-.PHONY: build demo test unit integration tsan asan up down reset logs check format bench bench-pool storm storm-deadlines deps diff-variants clean
+.PHONY: build demo test unit integration tsan asan up down reset logs check format bench bench-capacity bench-pool storm storm-deadlines deps diff-variants clean
 build: $(BUILD)/service $(BUILD)/loadtest
 
 $(BUILD)/service: $(SERVICE_OBJECTS) $(COMMON_OBJECTS)
@@ -163,6 +163,12 @@ bench:
 	@deploy/deps.sh build run bench
 	@$(MAKE) --no-print-directory -s $(JOBS) build
 	@tests/bench/run
+
+# What `loadtest capacity` finds, beside what it should be on paper.
+bench-capacity:
+	@deploy/deps.sh build run
+	@$(MAKE) --no-print-directory -s $(JOBS) build
+	@tests/bench/capacity
 
 # What checkout and check-in cost over a stub: no database, no I/O. JSON=FILE keeps the figures.
 bench-pool:

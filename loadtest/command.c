@@ -5,35 +5,55 @@
 #include "loadtest/load_run.h"
 #include "loadtest/verdict.h"
 
-static const char usage[] =
-    "usage: loadtest COMMAND [OPTIONS]\n"
-    "\n"
-    "  run      sends one load at a fixed rate and says what came back\n"
-    "  matrix   sets the fire off and puts it out: four runs, bug and fix of query and map\n"
-    "\n"
-    "loadtest COMMAND --help lists its options.\n"
-    "exit: 0 pass, 1 trouble, 2 usage, 99 failed, 105 stopped by a signal, 111 invalid\n";
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv, struct stop *stop);
+    const char *help;
+} commands[] = {
+    {"run", command_run, "sends one load and says what came back"},
+    {"matrix", command_matrix,
+     "sets the fire off and puts it out: four runs, bug and fix of query and map"},
+    {"capacity", command_capacity, "finds the rate up to which the service keeps its thresholds"},
+};
+
+#define COMMANDS (sizeof commands / sizeof commands[0])
+
+static void print_usage(void)
+{
+    fputs("usage: loadtest COMMAND [OPTIONS]\n\n", stdout);
+    for (size_t i = 0; i < COMMANDS; i++)
+        printf("  %-9s %s\n", commands[i].name, commands[i].help);
+    fputs("\nloadtest COMMAND --help lists its options.\n"
+          "exit: 0 pass, 1 trouble, 2 usage, 99 failed, 105 stopped by a signal, 111 invalid\n",
+          stdout);
+}
+
+static int refuse(const char *name)
+{
+    if (*name)
+        fprintf(stderr, "loadtest: unknown command '%s' (", name);
+    else
+        fputs("loadtest: a command is missing (", stderr);
+    for (size_t i = 0; i < COMMANDS; i++)
+        fprintf(stderr, "%s%s", i > 0 ? "|" : "", commands[i].name);
+    fputs("; see --help)\n", stderr);
+    return EXIT_USAGE;
+}
 
 int command_dispatch(int argc, char **argv, struct stop *stop)
 {
     const char *name = argc > 1 ? argv[1] : "";
-    if (strcmp(name, "run") == 0)
-        return command_run(argc - 1, argv + 1, stop);
-    if (strcmp(name, "matrix") == 0)
-        return command_matrix(argc - 1, argv + 1, stop);
-    if (strcmp(name, "--help") == 0 || strcmp(name, "help") == 0) {
-        fputs(usage, stdout);
-        return EXIT_PASS;
-    }
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strcmp(name, commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1, stop);
     if (strcmp(name, "--version") == 0) {
         printf("loadtest %s\n", options_version);
         return EXIT_PASS;
     }
-    if (*name)
-        fprintf(stderr, "loadtest: unknown command '%s' (run|matrix; see --help)\n", name);
-    else
-        fputs("loadtest: a command is missing (run|matrix; see --help)\n", stderr);
-    return EXIT_USAGE;
+    if (strcmp(name, "--help") != 0 && strcmp(name, "help") != 0)
+        return refuse(name);
+    print_usage();
+    return EXIT_PASS;
 }
 
 bool command_parse(const struct options_program *program, int argc, char **argv, int *status)

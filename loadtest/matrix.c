@@ -1,20 +1,17 @@
 #include "loadtest/matrix.h"
-#include "loadtest/live_view.h"
 
 #include "common/check.h"
 #include "common/clock.h"
-#include "loadtest/admin_client.h"
+#include "loadtest/live_view.h"
 #include "loadtest/matrix_verdict.h"
+#include "loadtest/readiness.h"
 #include "loadtest/toggle_client.h"
 
 #include <inttypes.h>
 #include <math.h>
 
-/* A service that crashed is started again with a back-off; a pool drains within its deadlines. */
 #define READY_NS   (30 * CLOCK_NS_PER_S)
 #define RESTORE_NS (15 * CLOCK_NS_PER_S)
-#define RETRY_NS   (100 * CLOCK_NS_PER_MS)
-#define ASK_MS     2000
 
 const struct matrix_cell_kind matrix_cell_kinds[MATRIX_CELLS] = {
     {.query = "per_item",
@@ -31,56 +28,8 @@ const struct matrix_cell_kind matrix_cell_kinds[MATRIX_CELLS] = {
 struct matrix_session {
     struct matrix *matrix;
     struct stop *stop;
-    struct admin_client *admin;
-    struct admin_client *public;
-    struct text answer;
-    char last[256]; /* why the last try failed */
+    struct readiness readiness;
 };
-
-static bool is_ready(struct matrix_session *session)
-{
-    int status = admin_client_request(session->public, "GET", "/readyz", NULL, ASK_MS,
-                                      &session->answer, session->last, sizeof session->last);
-    if (status != 0 && status != 200)
-        snprintf(session->last, sizeof session->last, "/readyz answers %d", status);
-    return status == 200;
-}
-
-/* Whether the load of the cell before has drained off. */
-static bool is_idle(struct matrix_session *session)
-{
-    struct service_sample sample;
-    int status = admin_client_request(session->admin, "GET", "/metrics", NULL, ASK_MS,
-                                      &session->answer, session->last, sizeof session->last);
-    if (status != 200) {
-        if (status != 0)
-            snprintf(session->last, sizeof session->last, "/metrics answers %d", status);
-        return false;
-    }
-    service_sample_parse(&sample, session->answer.data ? session->answer.data : "");
-    bool idle = !(sample.pool_used > 0) && !(sample.pool_pending > 0);
-    if (!idle)
-        snprintf(session->last, sizeof session->last, "%.0f connections are still in use",
-                 sample.pool_used);
-    return idle;
-}
-
-static int wait_until_ready(struct matrix_session *session, char *why, size_t why_size)
-{
-    int64_t deadline_ns = clock_now_ns() + READY_NS;
-    while (!is_ready(session) || !is_idle(session)) {
-        if (stop_wait_until(session->stop, clock_now_ns() + RETRY_NS)) {
-            snprintf(why, why_size, "stopped by a signal");
-            return -1;
-        }
-        if (clock_now_ns() >= deadline_ns) {
-            snprintf(why, why_size, "the service did not become ready and idle within %d s: %s",
-                     (int)(READY_NS / CLOCK_NS_PER_S), session->last);
-            return -1;
-        }
-    }
-    return 0;
-}
 
 static void take_cell(struct matrix *matrix, struct matrix_cell *cell)
 {
@@ -111,9 +60,9 @@ static int run_cell(struct matrix_session *session, struct matrix_cell *cell, ch
     const struct toggle_values wanted = {
         .query = cell->kind->query, .map = cell->kind->map, .admission = "blind"};
     char label[64];
-    if (wait_until_ready(session, why, why_size) ||
-        toggle_client_set(session->admin, &wanted, session->stop, clock_now_ns() + READY_NS, why,
-                          why_size))
+    if (readiness_wait(&session->readiness, why, why_size) ||
+        toggle_client_set(session->readiness.admin, &wanted, session->stop,
+                          clock_now_ns() + READY_NS, why, why_size))
         return -1;
     struct scrape *scrape =
         scrape_start(matrix->admin_url, matrix->admin_token_file, session->stop, why, why_size);
@@ -142,8 +91,8 @@ static int run_cells(struct matrix_session *session, char *why, size_t why_size)
 {
     struct matrix *matrix = session->matrix;
     struct toggle_state before;
-    if (wait_until_ready(session, why, why_size) ||
-        toggle_client_get(session->admin, &before, why, why_size))
+    if (readiness_wait(&session->readiness, why, why_size) ||
+        toggle_client_get(session->readiness.admin, &before, why, why_size))
         return -1;
     int failed = 0;
     for (size_t i = 0; !failed && i < MATRIX_CELLS; i++)
@@ -152,8 +101,8 @@ static int run_cells(struct matrix_session *session, char *why, size_t why_size)
         .query = before.query, .map = before.map, .admission = before.admission};
     char restore_why[256];
     /* No stop: putting things back is what a stop still has to wait for. */
-    if (toggle_client_set(session->admin, &values, NULL, clock_now_ns() + RESTORE_NS, restore_why,
-                          sizeof restore_why)) {
+    if (toggle_client_set(session->readiness.admin, &values, NULL, clock_now_ns() + RESTORE_NS,
+                          restore_why, sizeof restore_why)) {
         fprintf(stderr,
                 "loadtest matrix: the toggles could not be put back to query=%s map=%s "
                 "admission=%s: %s\n",
@@ -168,17 +117,13 @@ static int run_cells(struct matrix_session *session, char *why, size_t why_size)
 int matrix_run(struct matrix *matrix, struct stop *stop, char *why, size_t why_size)
 {
     struct matrix_session session = {.matrix = matrix, .stop = stop};
-    int failed = -1;
     for (size_t i = 0; i < MATRIX_CELLS; i++)
         matrix->cells[i].kind = &matrix_cell_kinds[i];
-    session.admin = admin_client_new(matrix->admin_url, matrix->admin_token_file, why, why_size);
-    if (session.admin)
-        session.public = admin_client_new(matrix->settings.target.base, NULL, why, why_size);
-    if (session.public)
-        failed = run_cells(&session, why, why_size);
-    admin_client_free(session.admin);
-    admin_client_free(session.public);
-    text_clear(&session.answer);
+    if (readiness_init(&session.readiness, matrix->settings.target.base, matrix->admin_url,
+                       matrix->admin_token_file, stop, why, why_size))
+        return -1;
+    int failed = run_cells(&session, why, why_size);
+    readiness_destroy(&session.readiness);
     return failed;
 }
 
