@@ -96,8 +96,8 @@ static void add_prediction(struct text *out, const struct capacity *capacity)
 void capacity_report_write(struct text *out, const struct capacity *capacity)
 {
     text_addf(out,
-              "Capacity of %s\nopen loop, constant arrivals; a trial is at least %d s and %d "
-              "requests, and waits until all is drained\n",
+              "Capacity of %s\nopen loop, constant arrivals; trials of at least %d s and %d "
+              "requests, each drained to the last\n",
               capacity->settings.target.url, CAPACITY_TRIAL_S, CAPACITY_TRIAL_REQUESTS);
     add_trials(out, capacity);
     if (!capacity->complete)

@@ -11,7 +11,7 @@
 /* The generator's own lateness may be this part of what is measured, or so small that it does not
  * matter for a service with an SLO of 200 ms. */
 #define GENERATOR_LAG_SHARE  0.1
-#define GENERATOR_LAG_P99_US 10000
+#define GENERATOR_LAG_P99_US 20000
 #define GENERATOR_LAG_MAX_US 200000
 /* A thread that uses more of a core than this has no time left to look at its connections. */
 #define GENERATOR_CPU_SHARE 0.9

@@ -1,8 +1,12 @@
 """What the tests of the load tester share: its program, its books, and waiting for a condition."""
+import json
 import os
+import socket
 import subprocess
 import time
 from pathlib import Path
+
+import pytest
 
 BUILD = Path(os.environ.get("FLASHOVER_BUILD", Path(__file__).resolve().parents[2] / "build"))
 LOADTEST = Path(os.environ.get("FLASHOVER_LOADTEST", BUILD / "loadtest"))
@@ -23,8 +27,10 @@ def loadtest(*arguments):
     )
 
 
-def start_loadtest(*arguments):
-    return subprocess.Popen([LOADTEST, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+def start_loadtest(*arguments, nofile=None):
+    """nofile: how many descriptors it may have."""
+    limits = ["prlimit", f"--nofile={nofile}", "--"] if nofile else []
+    return subprocess.Popen([*limits, LOADTEST, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                             text=True, env=environment())
 
 
@@ -52,3 +58,44 @@ def wait_for(condition):
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.005)
+
+
+class Run:
+    def __init__(self, done, path):
+        self.status, self.out, self.err = done.returncode, done.stdout, done.stderr
+        self.json = json.loads(path.read_text()) if path.exists() else None
+        if self.json:
+            self.ledger = self.json["ledger"]
+            check_ledger(self.json)
+
+    def ended(self, status):
+        """With this status; or invalid, when a busy machine made the load tester late: then it really was."""
+        lag = self.latency("lag")
+        was_late = lag["p99"] > 20 or lag["max"] > 200
+        return self.status == status or (self.status == 111 and was_late)
+
+    def errors(self):
+        return {row["message"]: row for row in self.json["errors"]}
+
+    def latency(self, which):
+        return self.json["latency_ms"][which]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs `loadtest run` against a server (or a URL); checks the books."""
+
+    def start(target, *arguments, **options):
+        url = target if isinstance(target, str) else target.base + "/v1/feeds/{feed}"
+        given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        path = tmp_path / "result.json"
+        path.unlink(missing_ok=True)
+        return Run(loadtest("run", "--url", url, "--items", ITEMS, "--json", path, *given, *arguments), path)
+
+    return start
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

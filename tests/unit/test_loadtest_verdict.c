@@ -255,7 +255,7 @@ static void test_invalid_when_the_generator_was_the_bottleneck(void **state)
         histogram_record_us(&stats->lag, 50);
     assert_int_equal(code(fixture), EXIT_PASS);
     for (int i = 0; i < 15; i++)
-        histogram_record_us(&stats->lag, 15000);
+        histogram_record_us(&stats->lag, 25000);
     assert_int_equal(code(fixture), EXIT_INVALID);
     assert_string_equal(verdict_word(code(fixture)), "INVALID");
     assert_non_null(strstr(explain(fixture), "did not keep its schedule"));

@@ -1,0 +1,75 @@
+"""`loadtest capacity` as a program; its search is test_loadtest_capacity.c's, its figures are `make bench-capacity`'s."""
+import json
+import signal
+import time
+
+import pytest
+
+from loadtest_support import DEADLINE_S, ITEMS, free_port, loadtest, start_loadtest, wait_for
+from stall_server import Answer, StallServer
+
+
+def capacity(server, path, **options):
+    given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    return start_loadtest("capacity", "--url", server.base, "--items", ITEMS, "--json", path, *given)
+
+
+def test_a_service_that_fails_from_the_start(tmp_path):
+    """Two trials of 5 s, at the start rate: no sustainable rate, and why."""
+    path = tmp_path / "capacity.json"
+    with StallServer(behave=lambda number, feed: Answer(status=503, body=b'{"message":"busy"}')) as server:
+        process = capacity(server, path, start_rate=20)
+        out, err = process.communicate(timeout=DEADLINE_S)
+    result = json.loads(path.read_text())
+    if process.returncode == 1 and result["trials"][-1]["invalid"]:  # a busy machine: it must say so
+        assert "the load tester was the bottleneck at 20 req/s already" in err and result["complete"] is False
+        return
+    assert process.returncode == 99, out + err
+    assert result["complete"] is True
+    assert result["sustainable_rate"] == [0, 20]
+    assert [trial["phase"] for trial in result["trials"] if not trial["invalid"]] == ["baseline"] * 2
+    assert "sustainable_rate  0: not even 20 req/s" in out
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_the_highest_rate_is_never_passed(tmp_path):
+    """Everything is kept up to --max-rate: the baseline, one doubling, confirmed; then the overload shows no collapse."""
+    path = tmp_path / "capacity.json"
+    with StallServer(items=ITEMS) as server:
+        process = capacity(server, path, start_rate=20, max_rate=30, confirm_duration=5, slo="ok>=99%")
+        wait_for(lambda: process.poll() is not None or server.count > 500)
+        process.send_signal(signal.SIGINT)  # the overload's three runs are the same as any
+        out, err = process.communicate(timeout=DEADLINE_S)
+    result = json.loads(path.read_text())
+    rates = {trial["rate"] for trial in result["trials"] if trial["phase"] != "overload"}
+    assert rates <= {20, 30}, out + err
+    if process.returncode == 1 and result["trials"][-1]["invalid"]:
+        return
+    assert process.returncode == 105
+    assert "NOT COMPLETE" in out
+    if all(trial["passed"] for trial in result["trials"]):
+        assert result["sustainable_rate"] == [30, None] and "at least 30 req/s" in out
+
+
+def test_nobody_there_can_be_interrupted():
+    """It waits 30 s for a service that may be on its way up, but not against its user's will."""
+    began = time.monotonic()
+    process = start_loadtest("capacity", "--url", f"http://127.0.0.1:{free_port()}", "--start-rate", 20)
+    wait_for(lambda: time.monotonic() > began + 0.5)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 105 and "stopped by a signal" in err and out == "", out + err
+
+
+@pytest.mark.parametrize("arguments, complaint", [
+    (["--start-rate", "0"], "--start-rate: '0'"),
+    (["--start-rate", "30", "--max-rate", "20"], "--max-rate: '20' is less than --start-rate 30"),
+    (["--precision", "0.5"], "--precision: '0.5'"),
+    (["--rate", "20"], "unknown option '--rate'"),
+    (["--slo", "fast"], "--slo: 'fast' is no threshold"),
+    (["extra"], "unexpected 'extra'"),
+])
+def test_bad_options(arguments, complaint):
+    done = loadtest("capacity", *arguments)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and complaint in done.stderr, done.stderr

@@ -1,0 +1,203 @@
+"""What a load can be made of: stages, arrivals, retries, thresholds, a closed loop; and the verdict on it."""
+import json
+import signal
+import time
+
+import pytest
+
+from lab import Service
+from loadtest_support import (  # noqa: F401 (run is a fixture)
+    DEADLINE_S, ITEMS, free_port, loadtest, run, start_loadtest, wait_for,
+)
+from stall_server import Answer, StallServer
+
+
+def test_stages_are_kept(run):
+    with StallServer(items=ITEMS) as server:
+        result = run(server, stages="20/1s,100/1s,0/500ms,100-20/1s")
+    assert result.ended(0), result.out + result.err
+    assert result.ledger["scheduled"] == result.ledger["ok"] == server.count == 20 + 100 + 60
+    by_half_second = [0] * 8
+    for slot in result.json["series"]:
+        by_half_second[int(slot["t_s"] / 0.5)] += slot["scheduled"]
+    assert by_half_second[:5] == [10, 10, 50, 50, 0]
+    assert by_half_second[5] > by_half_second[6] > 0
+    assert result.json["run"]["stages"][3] == {"from": 100, "to": 20, "duration_s": 1}
+
+
+def test_the_same_seed_is_the_same_load(run):
+    hashes = set()
+    for arrivals in ("poisson", "constant"):
+        for seed in (5, 5, 6):
+            with StallServer(items=ITEMS) as server:
+                result = run(server, rate=100, duration="500ms", arrivals=arrivals, seed=seed)
+            assert result.ledger["ok"] == 50
+            assert result.json["run"]["arrivals"] == arrivals
+            hashes.add(result.json["run"]["schedule_hash"])
+    assert len(hashes) == 4
+
+
+def test_retries_are_counted_apart(run):
+    """Every third request is busy at first: one retry helps. The server sees each attempt, the ledger each request."""
+    with StallServer(items=ITEMS) as server:
+        right = server.right
+        feeds = {}
+
+        def behave(number, feed):
+            feeds[feed] = feeds.get(feed, 0) + 1
+            return Answer(status=503, body=b'{"ecode":-500,"message":"busy"}') if feeds[feed] % 3 == 1 else right(number, feed)
+
+        server.behave = behave
+        result = run(server, rate=50, duration=1, retries=2, retry_backoff="20ms")
+    ledger = result.ledger
+    assert (ledger["scheduled"], ledger["ok"]) == (50, 50)
+    assert ledger["attempts"] == server.count == 50 + ledger["retries"]
+    assert ledger["retries"] > 30
+    assert result.latency("response")["p90"] >= 20 > 0, "the wait for the retry is the caller's"
+    assert "retries came on top" in result.out
+
+
+def test_retries_end_with_the_timeout(run):
+    """A service that stays busy: attempts at 0, 100, 300, 700 ms; the next would come behind the timeout."""
+    with StallServer(behave=lambda number, feed: Answer(status=503, body=b"{}")) as server:
+        result = run(server, rate=20, duration="500ms", retries=20, retry_backoff="100ms", timeout="1.2s")
+    assert result.ledger["http_error"] == 10
+    assert server.count == result.ledger["attempts"] <= 40
+    assert result.ledger["attempts"] >= 30
+
+
+@pytest.mark.parametrize("status", [400, 404, 500, 501])
+def test_what_would_fail_again_is_not_retried(run, status):
+    with StallServer(behave=lambda number, feed: Answer(status=status, body=b"{}")) as server:
+        result = run(server, rate=20, duration="500ms", retries=3, retry_backoff="1ms")
+    assert result.ledger["http_error"] == result.ledger["attempts"] == server.count == 10
+
+
+def test_refused_connections_are_retried(run):
+    url = f"http://127.0.0.1:{free_port()}/v1/feeds/{{feed}}"
+    result = run(url, rate=20, duration="500ms", retries=3, retry_backoff="5ms")
+    assert (result.ledger["connect_error"], result.ledger["attempts"]) == (10, 40)
+    assert result.latency("response")["p50"] == pytest.approx(5000, rel=0.002), "no answer: at least the timeout"
+    assert "p50" in result.latency("response")["at_least"]
+
+
+def test_a_retry_storm_multiplies_the_load(run):
+    """Everything fails: with three retries the service has four times the load, for nothing."""
+    with StallServer(behave=lambda number, feed: Answer(status=503, body=b"{}")) as server:
+        result = run(server, rate=40, duration=1, retries=3, retry_backoff="10ms", slo="ok>=0")
+    assert result.ledger["attempts"] == 4 * result.ledger["scheduled"] == server.count == 160
+    assert result.ended(99), "whatever the thresholds: nothing was right"
+
+
+def test_a_closed_loop_waits(run):
+    """Two callers, 50 ms an answer: 40 requests in a second, none ever late. The service falls over? They wait with it."""
+    with StallServer(items=ITEMS) as server:
+        right = server.right
+
+        def behave(number, feed):
+            answer = right(number, feed)
+            answer.hold_until = time.monotonic() + 0.05
+            return answer
+
+        server.behave = behave
+        result = run(server, closed=2, duration=1)
+    assert result.ended(0), result.out
+    assert 10 <= result.ledger["ok"] <= 42
+    assert result.ledger["ok"] == result.ledger["scheduled"] == server.count
+    assert result.json["run"]["loop"] == "closed" and result.json["run"]["requests"] is None
+    assert "CLOSED loop: 2 callers" in result.out
+    assert server.connections == 2
+
+
+def test_a_closed_loop_with_nobody_there_ends(run):
+    result = run(f"http://127.0.0.1:{free_port()}/v1/feeds/{{feed}}", closed=3, duration="300ms")
+    assert result.ended(99)
+    assert result.ledger["connect_error"] == result.ledger["scheduled"] > 0
+
+
+@pytest.mark.parametrize("slo, status", [
+    (["p(99)<5000"], 0),
+    (["p(99)<1"], 99),
+    (["ok==100%", "p(50)<5000,failed<1"], 0),
+    (["ok>=99.9%", "max<1ms"], 99),
+])
+def test_thresholds_decide(run, slo, status):
+    with StallServer(items=ITEMS) as server:
+        right = server.right
+
+        def behave(number, feed):
+            answer = right(number, feed)
+            answer.hold_until = time.monotonic() + 0.005
+            return answer
+
+        server.behave = behave
+        result = run(server, *[f"--slo={one}" for one in slo], rate=50, duration="500ms")
+    assert result.ended(status), result.out
+    if status == 99:
+        assert "not kept" in result.out
+        assert any("not kept" in reason for reason in result.json["verdict"]["reasons"])
+
+
+@pytest.mark.parametrize("arguments, complaint", [
+    (["--slo", "p(99)"], "--slo: 'p(99)' is no threshold"),
+    (["--slo", "ok>99%,what<1"], "--slo: 'what<1'"),
+    (["--stages", "20"], "--stages: '20' is not RATE/TIME"),
+    (["--stages", "0/10s"], "--stages: the stages make less than one request"),
+    (["--stages", "1/1s", "--closed", "2"], "--stages: a closed loop"),
+    (["--arrivals", "bursty"], "--arrivals: 'bursty' is not in the range constant|poisson"),
+    (["--arrivals", "poisson", "--rate", "1000000", "--duration", "1h"], "--arrivals: 'poisson' is for at most"),
+    (["--retries", "21"], "--retries: '21' is not in the range 0..20"),
+    (["--closed", "-1"], "--closed: '-1'"),
+])
+def test_bad_loads(arguments, complaint):
+    done = loadtest("run", *arguments)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and complaint in done.stderr, done.stderr
+
+
+def test_out_of_descriptors_is_invalid(tmp_path):
+    """The load tester was the bottleneck: nobody may take that for the service's failure."""
+    path = tmp_path / "result.json"
+    with StallServer(behave=lambda number, feed: Answer("hole")) as server:
+        process = start_loadtest("run", "--url", server.base, "--rate", 200, "--duration", "500ms", "--timeout", "1s",
+                                 "--json", path, nofile=40)
+        out, err = process.communicate(timeout=DEADLINE_S)
+    result = json.loads(path.read_text())
+    assert process.returncode == 111 and result["verdict"]["status"] == "INVALID", out + err
+    assert "out of descriptors" in out
+    assert result["ledger"]["connect_error"] > 0 and result["ledger"]["balanced"]
+
+
+def test_the_service_on_the_same_axis(run, start_service, tmp_path):
+    """The fire, small: the series show pool and waiters at the time of the errors, and backends in the database."""
+    service = start_service(query="per_item", pool_size=2, query_latency_ms=20, items=20)
+    path = tmp_path / "result.json"
+    done = loadtest("run", "--url", f"http://127.0.0.1:{service.port}", "--items", 20, "--rate", 20, "--duration", 2,
+                    "--admin-url", f"http://127.0.0.1:{service.admin_port}", "--json", path)
+    result = json.loads(path.read_text())
+    assert done.returncode in (99, 111), done.stdout
+    looks = [slot["service"] for slot in result["series"] if slot["service"]]
+    assert len(looks) >= 4
+    assert max(look["pool_pending"] for look in looks) > 10
+    assert max(look["pool_used"] for look in looks) == 2
+    assert max(look["threads"]["pool checkout"] for look in looks) > 10
+    assert max(look["backends"] or 0 for look in looks) >= 2
+    message = "timed out while checking out a connection from connection pool"
+    row = next(row for row in result["errors"] if row["message"] == message)
+    assert (row["http_status"], row["ecode"]) == (503, -500) and row["request_id"]
+    first = next(i for i, count in enumerate(row["over_time"]) if count)
+    assert result["series"][first]["t_s"] <= row["first_at_s"] < result["series"][first]["t_s"] + result["run"]["slot_s"]
+
+
+def test_a_stopped_run_has_its_series(tmp_path):
+    path = tmp_path / "result.json"
+    with StallServer(items=ITEMS) as server:
+        process = start_loadtest("run", "--url", server.base, "--items", ITEMS, "--rate", 50, "--duration", 60,
+                                 "--json", path)
+        wait_for(lambda: server.count >= 30)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=DEADLINE_S)
+    result = json.loads(path.read_text())
+    assert process.returncode == 105 and result["verdict"]["status"] == "STOPPED"
+    assert len(result["series"]) < 20 * 4, "only what has been"
+    assert sum(slot["outcomes"]["ok"] for slot in result["series"]) == result["ledger"]["ok"] >= 30
