@@ -111,7 +111,7 @@ def test_a_closed_loop_waits(run):
 
 def test_a_closed_loop_with_nobody_there_ends(run):
     result = run(f"http://127.0.0.1:{free_port()}/v1/feeds/{{feed}}", closed=3, duration="300ms")
-    assert result.ended(99)
+    assert result.status in (99, 111), "callers that are refused at once ask again at once: that may take a whole core"
     assert result.ledger["connect_error"] == result.ledger["scheduled"] > 0
 
 
