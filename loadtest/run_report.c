@@ -7,9 +7,8 @@
 #include <inttypes.h>
 #include <math.h>
 
-#define WIDTH           100
-#define ERRORS_SHOWN    12
-#define MESSAGE_COLUMNS 60
+#define WIDTH        100
+#define ERRORS_SHOWN 12
 
 void run_report_us(char out[RUN_REPORT_LATENCY_SIZE], const char *prefix, int64_t us)
 {
@@ -203,14 +202,16 @@ static void add_errors(struct text *out, const struct error_table *errors)
 static void add_service(struct text *out, const struct scrape_result *service)
 {
     double use_ms = scrape_mean_use_s(service) * 1e3;
-    text_add(out, "\nservice   ");
-    if (!isnan(service->last.pool_max))
-        text_addf(out, "pool at worst %.0f of %.0f used, %.0f waiting; %.0f checkouts timed out; ",
-                  service->pool_used_peak, service->last.pool_max, service->pool_pending_peak,
-                  service->timeouts);
+    text_addf(out, "\nservice   %u crash%s", service->restarts, service->restarts == 1 ? "" : "es");
     if (!isnan(use_ms))
-        text_addf(out, "mean use %.2f ms; ", use_ms);
-    text_addf(out, "%u crash%s\n", service->restarts, service->restarts == 1 ? "" : "es");
+        text_addf(out, "; mean use of a connection %.2f ms", use_ms);
+    if (!isnan(service->last.pool_max))
+        text_addf(
+            out,
+            "\n          pool at worst %.0f of %.0f used, %.0f waiting; %.0f checkouts timed out",
+            service->pool_used_peak, service->last.pool_max, service->pool_pending_peak,
+            service->timeouts);
+    text_add(out, "\n");
 }
 
 void run_report_write(struct text *out, const struct load_settings *settings,
