@@ -25,6 +25,7 @@ void run_report_us(char out[RUN_REPORT_LATENCY_SIZE], const char *prefix, int64_
 void run_report_latency(char out[RUN_REPORT_LATENCY_SIZE], const struct histogram *histogram,
                         double percent, bool at_least)
 {
+    assert(histogram);
     if (histogram->count == 0)
         snprintf(out, RUN_REPORT_LATENCY_SIZE, "-");
     else

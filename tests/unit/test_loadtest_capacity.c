@@ -55,7 +55,8 @@ static bool search(struct service *service, struct capacity_bounds *bounds)
 static void test_bounds_enclose_the_capacity(void **state)
 {
     (void)state;
-    for (double capacity = 4.1; capacity < 9000; capacity *= 1.37) {
+    double capacity = 4.1;
+    for (int i = 0; i < 24; i++, capacity *= 1.37) {
         struct service service = {.capacity_per_s = capacity};
         struct capacity_bounds bounds;
         assert_true(search(&service, &bounds));

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/text.h"
 
 static void test_constant_spacing(void **state)
 {
@@ -126,10 +127,17 @@ static void test_stages_that_are_none(void **state)
         assert_int_equal(schedule_parse(&schedule, wrong[i], 1, why, sizeof why), -1);
         assert_true(why[0] != '\0');
     }
-    char many[SCHEDULE_STAGES_MAX * 5 + 10] = "1/2s";
+    struct text many = {0};
+    text_add(&many, "1/2s");
     for (int i = 1; i < SCHEDULE_STAGES_MAX; i++)
-        strcat(many, ",1/2s");
-    assert_int_equal(parsed(many).stage_count, SCHEDULE_STAGES_MAX);
+        text_add(&many, ",1/2s");
+    assert_int_equal(parsed(many.data).stage_count, SCHEDULE_STAGES_MAX);
+    text_add(&many, ",1/2s");
+    struct schedule schedule;
+    char why[256] = "";
+    assert_int_equal(schedule_parse(&schedule, many.data, 1, why, sizeof why), -1);
+    assert_non_null(strstr(why, "more than 64 stages"));
+    text_clear(&many);
 }
 
 /* Exponential gaps: mean and standard deviation are the same, and about a share of e^-1 is longer
