@@ -1,17 +1,27 @@
 """One PostgreSQL for the session, services by request, their logs printed when a test fails."""
 import contextlib
+import os
 import signal
 
 import pytest
 
-from lab import Postgres, Service
+from lab import TEMPLATE, Postgres, Service
 
 LOG_TAIL_LINES = 60
 
 
-def pytest_configure():
+def pytest_configure(config):
     # So that a timeout's or a CI's TERM cleans up as a Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if getattr(config.option, "dist", "no") != "no" and TEMPLATE not in os.environ:
+        config.template = Postgres()
+        os.environ[TEMPLATE] = config.template.make_template()
+
+
+def pytest_unconfigure(config):
+    if hasattr(config, "template"):
+        del os.environ[TEMPLATE]
+        config.template.__exit__()
 
 
 @pytest.fixture(scope="session")

@@ -63,12 +63,22 @@ def free_port():
                 continue
 
 
+# Made once, by the process that collects the tests; its workers inherit the name. A lab that a test starts as a user would
+# makes a cluster of its own.
+TEMPLATE = "FLASHOVER_TEST_PG_TEMPLATE"
+
+
 class Postgres:
     """deploy/postgres.sh in a folder of its own."""
 
     def __init__(self):
         self.directory = Path(tempfile.mkdtemp(prefix="flashover-pg-", dir="/tmp"))
         self.env = {}
+        self.template = {"FLASHOVER_PG_TEMPLATE": os.environ[TEMPLATE]} if TEMPLATE in os.environ else {}
+
+    def make_template(self):
+        self._script("template")
+        return str(self.directory)
 
     def __enter__(self):
         try:
@@ -86,7 +96,7 @@ class Postgres:
     def _script(self, command):
         # A session of its own: a Ctrl-C in the terminal reaches us alone, and we end what we started.
         process = subprocess.Popen(
-            [ROOT / "deploy/postgres.sh", command, self.directory], env=clean_environment(), text=True,
+            [ROOT / "deploy/postgres.sh", command, self.directory], env=clean_environment(**self.template), text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
         )
         try:
