@@ -250,7 +250,7 @@ const charts = (() => {
 
   function valueText(spec, series, value, isBound) {
     if (value === null || value === undefined) return NONE;
-    return (isBound ? "≥ " : "") + (spec.format || String)(value);
+    return (isBound ? "≥\u00a0" : "") + (spec.format || String)(value);
   }
 
   function showSlot(slot) {

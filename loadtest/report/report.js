@@ -36,26 +36,26 @@
   function percent(part, whole) {
     if (!whole) return NONE;
     const share = (100 * part) / whole;
-    if (share > 0 && share < 0.1) return `${share.toPrecision(2)} %`;
-    return `${share.toFixed(share > 99 && share < 100 ? 3 : 1)} %`;
+    if (share > 0 && share < 0.1) return `${share.toPrecision(2)}\u00a0%`;
+    return `${share.toFixed(share > 99 && share < 100 ? 3 : 1)}\u00a0%`;
   }
 
   function latency(ms) {
     if (ms === null || ms === undefined) return NONE;
-    if (ms === 0) return "0 ms";
-    if (ms < 1) return `${Math.round(ms * 1000)} µs`;
-    if (ms < 10) return `${ms.toFixed(2)} ms`;
-    if (ms < 999.5) return `${Math.round(ms)} ms`;
-    return `${(ms / 1000).toFixed(2)} s`;
+    if (ms === 0) return "0\u00a0ms";
+    if (ms < 1) return `${Math.round(ms * 1000)}\u00a0µs`;
+    if (ms < 10) return `${ms.toFixed(2)}\u00a0ms`;
+    if (ms < 999.5) return `${Math.round(ms)}\u00a0ms`;
+    return `${(ms / 1000).toFixed(2)}\u00a0s`;
   }
 
   /* For an axis, whose figures are round. */
-  const latencyTick = (ms) => (ms === 0 ? "0" : ms < 1 ? `${+(ms * 1000).toFixed(3)} µs` : ms < 1000 ? `${+ms.toFixed(3)} ms`
-    : `${+(ms / 1000).toFixed(3)} s`);
+  const latencyTick = (ms) => (ms === 0 ? "0" : ms < 1 ? `${+(ms * 1000).toFixed(3)}\u00a0µs` : ms < 1000 ? `${+ms.toFixed(3)}\u00a0ms`
+    : `${+(ms / 1000).toFixed(3)}\u00a0s`);
 
   function latencyOf(which, key) {
     const latencies = result.latency_ms[which];
-    return (latencies.at_least.includes(key) ? "≥ " : "") + (latencies.count ? latency(latencies[key]) : NONE);
+    return (latencies.at_least.includes(key) ? "≥\u00a0" : "") + (latencies.count ? latency(latencies[key]) : NONE);
   }
 
   function stageText(stage) {

@@ -52,6 +52,11 @@ def browser():
 class Page:
     def __init__(self, driver):
         self.driver = driver
+        self.shown = None  # path, scheme, width
+
+    def show(self, path):
+        """open(), unless it is there as that would leave it."""
+        return self if self.shown == (path, "light", 1280) else self.open(path)
 
     def open(self, path, scheme="light", width=1280):
         """Loads the file. Fails when it asks for anything else, or has anything to complain of."""
@@ -63,6 +68,7 @@ class Page:
         self.driver.get(path.as_uri())
         assert self.driver.get_log("browser") == []
         assert self.requests() == [path.as_uri()]
+        self.shown = (path, scheme, width)
         return self
 
     def requests(self):
@@ -75,6 +81,7 @@ class Page:
         return self.driver.execute_cdp_cmd(name, parameters)
 
     def prefer(self, scheme):
+        self.shown = None
         self.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def script(self, text, *arguments):
@@ -87,14 +94,15 @@ class Page:
         return self.script("return [...document.querySelectorAll('canvas')].map((canvas) => canvas.id)")
 
     def text(self, name):
-        return self.script("return document.getElementById(arguments[0]).textContent", name)
+        return self.script("return document.getElementById(arguments[0]).textContent", name).replace("\xa0", " ")
 
     def rows(self, name):
         """A section's table rows, the first cell as the key."""
         rows = self.script(
             "return [...document.querySelectorAll(`#${arguments[0]} tbody tr`)]"
             ".map((row) => [...row.cells].map((cell) => cell.textContent))", name)
-        return {row[0]: row[1:] for row in rows}
+        plain = [[cell.replace("\xa0", " ") for cell in row] for row in rows]
+        return {row[0]: row[1:] for row in plain}
 
     def background(self):
         return self.script("return getComputedStyle(document.body).backgroundColor")

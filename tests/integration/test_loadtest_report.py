@@ -74,7 +74,7 @@ def chromium():
 
 @pytest.fixture
 def page(chromium, fire_report):
-    return chromium.open(fire_report.path)
+    return chromium.show(fire_report.path)
 
 
 def figure(text):
