@@ -23,7 +23,9 @@ LOADTEST_LIBS = $(shell pkg-config --libs libmicrohttpd jansson libcurl) -lhttp_
 
 COMMON_OBJECTS   := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard common/*.c))
 SERVICE_OBJECTS  := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard service/*.c service/variants/*.c))
-LOADTEST_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard loadtest/*.c))
+LOADTEST_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard loadtest/*.c)) $(BUILD)/obj/loadtest/report/assets.o
+# Debian's, for the HTML report.
+CHART_JS := /usr/share/javascript/chart.js/chart.min.js
 # A unit test is one file of its own main(); it links everything but the programs' mains.
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 UNIT_SUPPORT := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out $(wildcard tests/unit/test_*.c),$(wildcard tests/unit/*.c)))
@@ -73,6 +75,11 @@ $(BUILD)/tests/pool_real: $(BUILD)/obj/tests/integration/pool_real.o $(BUILD)/te
 $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(dir $@)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# The parts are included by the assembler, of which no dependency file tells.
+$(BUILD)/obj/loadtest/report/assets.o: $(wildcard loadtest/report/*) $(CHART_JS) Makefile
+	@mkdir -p $(dir $@)
+	$(CC) -DCHART_JS='"$(CHART_JS)"' -c -o $@ loadtest/report/assets.S
 
 # Objects are kept: without this, make deletes those that only a pattern rule leads to, and builds them again next time.
 .PRECIOUS: $(BUILD)/obj/%.o

@@ -22,6 +22,7 @@ libpq-dev             # PostgreSQL's client library
 libjansson-dev        # JSON
 libhttp-parser-dev    # the load tester's reading of HTTP answers
 libcurl4-openssl-dev  # HTTP client of the small tools (health check, metrics)
+libjs-chart.js        # the charts of the HTML report, built into the load tester
 LIST
         run) cat <<'LIST' ;;
 postgresql            # the server of the private database, never its own cluster; brings psql and pgbench
@@ -34,6 +35,9 @@ python3               # the integration tests
 python3-pytest        # their runner
 python3-pytest-xdist  # two of them at a time
 python3-psycopg2      # their own look into the database
+chromium              # opens the HTML report in its tests
+chromium-driver       # lets them steer it
+python3-selenium      # by this
 LIST
         bench) cat <<'LIST' ;;
 wrk                   # closed-loop load, as the yardstick (pgbench comes with the server)

@@ -3,9 +3,11 @@
 #include "common/options.h"
 #include "loadtest/command.h"
 #include "loadtest/live_view.h"
+#include "loadtest/report_html.h"
 #include "loadtest/run_json.h"
 #include "loadtest/run_report.h"
 #include "loadtest/verdict.h"
+#include "loadtest/whole_file.h"
 
 #define PROGRAM "loadtest run"
 /* How long a service that is down at the end may take to come back, to be seen as restarted. */
@@ -14,17 +16,23 @@
 struct run_options {
     struct load_options load;
     const char *json_path;
+    const char *html_path;
 };
 
 static bool parse(int argc, char **argv, struct run_options *options, int *status)
 {
-    struct option table[LOAD_OPTIONS_MAX + 1];
+    struct option table[LOAD_OPTIONS_MAX + 2];
     size_t count = load_options_table(&options->load, LOAD_OPTIONS_RUN, table);
     table[count++] = (struct option){.name = "json",
                                      .kind = OPTION_TEXT,
                                      .value = &options->json_path,
                                      .argument = "FILE",
                                      .help = "where the result goes as JSON, too"};
+    table[count++] = (struct option){.name = "html",
+                                     .kind = OPTION_TEXT,
+                                     .value = &options->html_path,
+                                     .argument = "FILE",
+                                     .help = "and as one HTML page with charts"};
     const struct options_program program = {
         .name = PROGRAM,
         .usage = "usage: loadtest run [OPTIONS]\n\nSends requests at a given rate, whatever the "
@@ -35,21 +43,43 @@ static bool parse(int argc, char **argv, struct run_options *options, int *statu
     return command_parse(&program, argc, argv, status);
 }
 
+/* The result as files, where such were asked for. False, with a line on stderr, when one failed. */
+static bool write_files(const struct run_options *options, const json_t *root)
+{
+    char why[512];
+    bool written = true;
+    if (options->json_path && run_json_write_file(options->json_path, root, why, sizeof why)) {
+        fprintf(stderr, PROGRAM ": --json: %s\n", why);
+        written = false;
+    }
+    if (!options->html_path)
+        return written;
+    struct text page = {0};
+    report_html_write(&page, root);
+    if (page.failed)
+        snprintf(why, sizeof why, "out of memory");
+    if (page.failed ||
+        whole_file_write(options->html_path, page.data, page.size_bytes, why, sizeof why)) {
+        fprintf(stderr, PROGRAM ": --html: %s\n", why);
+        written = false;
+    }
+    text_clear(&page);
+    return written;
+}
+
 static int report(const struct run_options *options, const struct load_settings *settings,
                   const struct load_result *result)
 {
-    char why[512];
     struct text out = {0};
     run_report_write(&out, settings, result);
     fwrite(out.data, 1, out.size_bytes, stdout);
     bool failed = out.failed || fflush(stdout) != 0;
     text_clear(&out);
-    if (options->json_path) {
+    if (options->json_path || options->html_path) {
         json_t *root = run_json_build(settings, result);
-        if (!root || run_json_write_file(options->json_path, root, why, sizeof why)) {
-            fprintf(stderr, PROGRAM ": --json: %s\n", root ? why : "out of memory");
-            failed = true;
-        }
+        if (!root)
+            fprintf(stderr, PROGRAM ": out of memory for --json and --html\n");
+        failed = !root || !write_files(options, root) || failed;
         json_decref(root);
     }
     return failed ? EXIT_TROUBLE : (int)verdict_exit_code(result, settings);

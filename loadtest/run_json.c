@@ -5,12 +5,11 @@
 #include "common/options.h"
 #include "loadtest/series_json.h"
 #include "loadtest/verdict.h"
+#include "loadtest/whole_file.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
+#include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 json_t *run_json_number(double value)
@@ -88,13 +87,26 @@ static void append_reason(void *argument, const char *sentence)
     json_array_append_new(argument, json_string(sentence));
 }
 
+static json_t *thresholds_json(const struct slo_list *slos, const struct load_stats *stats)
+{
+    char measured[96];
+    json_t *array = json_array();
+    for (size_t i = 0; i < slos->count; i++) {
+        bool kept = slo_holds(&slos->items[i], stats, measured, sizeof measured);
+        json_array_append_new(array, json_pack("{s:s, s:b, s:s}", "text", slos->items[i].text,
+                                               "kept", kept, "measured", measured));
+    }
+    return array;
+}
+
 static json_t *verdict_json(const struct load_settings *settings, const struct load_result *result)
 {
     json_t *reasons = json_array();
     enum exit_code code = verdict_exit_code(result, settings);
     verdict_explain(result, settings, append_reason, reasons);
-    return json_pack("{s:s, s:i, s:o}", "status", verdict_word(code), "exit_code", (int)code,
-                     "reasons", reasons);
+    return json_pack("{s:s, s:i, s:o, s:o}", "status", verdict_word(code), "exit_code", (int)code,
+                     "reasons", reasons, "thresholds",
+                     thresholds_json(&settings->slos, result->stats));
 }
 
 static json_t *ledger_json(const struct load_result *result)
@@ -154,11 +166,16 @@ static json_t *latency_json(const struct histogram *histogram, const struct load
 
 static json_t *latencies_json(const struct load_stats *stats)
 {
-    return json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:o}", "response", latency_json(&stats->response_all, stats),
-        "response_ok", latency_json(&stats->response_ok, NULL), "service",
-        latency_json(&stats->service, NULL), "first_byte", latency_json(&stats->first_byte, NULL),
-        "connect", latency_json(&stats->connect, NULL), "lag", latency_json(&stats->lag, NULL));
+    json_t *response = latency_json(&stats->response_all, stats);
+    json_object_set_new(response, "at_least_from_ms",
+                        stats->censored_from_ns == CLOCK_NEVER
+                            ? json_null()
+                            : json_real((double)stats->censored_from_ns / 1e6));
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "response", response, "response_ok",
+                     latency_json(&stats->response_ok, NULL), "service",
+                     latency_json(&stats->service, NULL), "first_byte",
+                     latency_json(&stats->first_byte, NULL), "connect",
+                     latency_json(&stats->connect, NULL), "lag", latency_json(&stats->lag, NULL));
 }
 
 static json_t *service_json(const struct load_result *result)
@@ -208,29 +225,17 @@ json_t *run_json_build(const struct load_settings *settings, const struct load_r
 
 int run_json_write_file(const char *path, const json_t *root, char *why, size_t why_size)
 {
-    char temporary[4096];
-    int fd = -1;
-    FILE *file = NULL;
-    if (snprintf(temporary, sizeof temporary, "%s.XXXXXX", path) >= (int)sizeof temporary) {
-        snprintf(why, why_size, "the name is too long");
-        return -1;
-    }
-    fd = mkostemp(temporary, O_CLOEXEC);
-    if (fd >= 0)
-        file = fdopen(fd, "w");
-    if (!file)
-        goto failed;
-    fd = -1; /* the file owns it */
-    fchmod(fileno(file), 0644);
-    bool written = json_dumpf(root, file, JSON_INDENT(2) | JSON_REAL_PRECISION(12)) == 0 &&
-                   fputc('\n', file) != EOF;
-    if (fclose(file) != 0 || !written || rename(temporary, path) != 0)
-        goto failed;
-    return 0;
-failed:
-    snprintf(why, why_size, "cannot write %s: %s", path, strerrordesc_np(errno));
-    if (fd >= 0)
-        close(fd);
-    unlink(temporary);
-    return -1;
+    char *json = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
+    struct text text = {0};
+    int failed = -1;
+    if (json)
+        text_add(&text, json);
+    text_add(&text, "\n");
+    if (!json || text.failed)
+        snprintf(why, why_size, "out of memory");
+    else
+        failed = whole_file_write(path, text.data, text.size_bytes, why, why_size);
+    text_clear(&text);
+    free(json);
+    return failed;
 }
