@@ -74,6 +74,16 @@ $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(dir $@)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+# The load tester's parsers, fed by libFuzzer (clang's) or with files (any compiler's).
+FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+$(BUILD)/tests/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/tests/tested.a
+	@mkdir -p $(dir $@)
+	$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(SERVICE_LIBS) $(LOADTEST_LIBS)
+
+$(BUILD)/tests/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay.o $(BUILD)/tests/tested.a
+	@mkdir -p $(dir $@)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(SERVICE_LIBS) $(LOADTEST_LIBS)
+
 # Objects are kept: without this, make deletes those that only a pattern rule leads to, and builds them again next time.
 .PRECIOUS: $(BUILD)/obj/%.o
 -include $(shell [ -d $(BUILD)/obj ] && find $(BUILD)/obj -name '*.d'   2>/dev/null)
@@ -108,10 +118,10 @@ test:
 .PHONY: sanitizer-programs sanitizer-tests
 sanitizer-programs:
 	@$(MAKE) --no-print-directory -s $(JOBS) BUILD=build/tsan SANITIZE=thread build unit-programs cmap-programs
-	@$(MAKE) --no-print-directory -s $(JOBS) BUILD=build/asan SANITIZE=address,undefined build unit-programs
+	@$(MAKE) --no-print-directory -s $(JOBS) BUILD=build/asan SANITIZE=address,undefined build unit-programs replay-programs
 
 sanitizer-tests:
-	@$(MAKE) --no-print-directory tsan asan cmap-tsan
+	@$(MAKE) --no-print-directory tsan asan cmap-tsan fuzz-replay
 
 .PHONY: unit-programs
 unit-programs: $(UNIT_TESTS) $(BUILD)/tests/pool_real
@@ -141,6 +151,22 @@ tsan:
 asan:
 	@$(MAKE) --no-print-directory -s $(JOBS) BUILD=build/asan SANITIZE=address,undefined build unit-programs
 	@tests/unit/run $(patsubst build/%,build/asan/%,$(UNIT_TESTS))
+
+# Five minutes of libFuzzer on the reading of HTTP answers, one on each of the other targets, under AddressSanitizer and
+# UBSan. FUZZ_SECONDS=N: as long on each.
+.PHONY: fuzz fuzz-programs fuzz-replay replay-programs
+fuzz:
+	@deploy/deps.sh build test fuzz
+	@$(MAKE) --no-print-directory -s $(JOBS) BUILD=build/fuzz CC=clang WARNINGS= SANITIZE=fuzzer-no-link,address,undefined fuzz-programs
+	@$(if $(FUZZ_SECONDS),FUZZ_SECONDS=$(FUZZ_SECONDS)) tests/fuzz/run
+
+fuzz-programs: $(addprefix $(BUILD)/tests/fuzz_,$(FUZZ_TARGETS))
+replay-programs: $(addprefix $(BUILD)/tests/replay_,$(FUZZ_TARGETS))
+
+# The committed inputs, those that once ended a target among them: seconds, and without clang.
+fuzz-replay:
+	@$(MAKE) --no-print-directory -s $(JOBS) BUILD=build/asan SANITIZE=address,undefined replay-programs
+	@tests/fuzz/replay build/asan/tests
 
 # Against a real PostgreSQL, with the programs of build/, build/tsan and build/asan. Three at a time, a file to each: most of
 # them wait most of the time, and each is to stand a busy machine anyway.
@@ -185,7 +211,7 @@ storm-deadlines:
 # ---- the rest ----------------------------------------------------------------------------------------------------
 
 deps:
-	@deploy/deps.sh build run test bench check
+	@deploy/deps.sh build run test bench fuzz check
 
 # Each bug beside its fix.
 diff-variants:

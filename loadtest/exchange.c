@@ -75,7 +75,7 @@ static void read_error_body(const struct response_parser *response, struct error
     const char *message = json_string_value(json_object_get(root, "message"));
     row->ecode = (int)json_integer_value(json_object_get(root, "ecode"));
     error_table_plain(row->message, sizeof row->message,
-                      message ? message : "(no message in the answer)");
+                      message && *message ? message : "(no message in the answer)");
     json_decref(root);
 }
 
