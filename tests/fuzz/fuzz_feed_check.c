@@ -27,10 +27,9 @@ static void compare_with_jansson(const char *body, size_t size, bool is_malforme
     if (size > 0 && memchr(body, '\0', size))
         return; /* jansson loses a NUL that it has to put back: to it, "[8\0]" is JSON */
     json_t *root = json_loadb(body, size, JSON_ALLOW_NUL, &error);
-    if (root && json_is_object(root)) {
-        assert(!is_malformed || count_brackets(body, size) > SCANNER_DEPTH);
-    } else if (root) {
-        assert(is_malformed);
+    if (root) {
+        bool is_feed = json_is_object(root) && count_brackets(body, size) <= SCANNER_DEPTH;
+        assert(is_malformed ? !is_feed : json_is_object(root));
     } else if (!is_malformed) { /* these are grammar to the scanner */
         enum json_error_code code = json_error_code(&error);
         assert(code == json_error_invalid_utf8 || code == json_error_numeric_overflow ||
