@@ -65,6 +65,11 @@ $(BUILD)/tests/pool_bench: $(BUILD)/obj/tests/bench/pool_bench.o $(BUILD)/obj/te
 	@mkdir -p $(dir $@)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(SERVICE_LIBS)
 
+# What make bench-load puts before both load testers.
+$(BUILD)/tests/static_server: $(BUILD)/obj/tests/bench/static_server.o
+	@mkdir -p $(dir $@)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(shell pkg-config --libs libmicrohttpd)
+
 # Against a real PostgreSQL, which pytest starts for it.
 $(BUILD)/tests/pool_real: $(BUILD)/obj/tests/integration/pool_real.o $(BUILD)/tests/tested.a
 	@mkdir -p $(dir $@)
@@ -195,6 +200,13 @@ bench-pool:
 	@deploy/deps.sh build
 	@$(MAKE) --no-print-directory -s $(JOBS) $(BUILD)/tests/pool_bench
 	@$(BUILD)/tests/pool_bench $(if $(JSON),--json $(JSON))
+
+# The load tester beside wrk, in one run against one server; its lag; its memory over a million requests.
+.PHONY: bench-load
+bench-load:
+	@deploy/deps.sh build bench
+	@$(MAKE) --no-print-directory -s $(JOBS) build $(BUILD)/tests/static_server
+	@tests/bench/load_run
 
 # 200 s of random toggling under load, crashes included.
 storm:
