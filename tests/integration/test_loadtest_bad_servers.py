@@ -246,8 +246,8 @@ HEADS = {
     "a header without a name": (b"HTTP/1.1 200 OK\r\n: x\r\nContent-Length: 0\r\n\r\n", "protocol_error"),
     "nothing but interim answers": (b"HTTP/1.1 100 Continue\r\n\r\n" * 100, "reset"),
     "another protocol offered": (b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nabc", "http_error"),
-    "no content, but a length": (b"HTTP/1.1 204 None\r\nContent-Length: 5\r\n\r\n", "ok"),
-    "not modified, but chunked": (b"HTTP/1.1 304 Same\r\nTransfer-Encoding: chunked\r\n\r\n", "http_error"),
+    "no content, but a length": (b"HTTP/1.1 204 None\r\n" + CLOSE + b"Content-Length: 5\r\n\r\n", "ok"),
+    "not modified, but chunked": (b"HTTP/1.1 304 Same\r\n" + CLOSE + b"Transfer-Encoding: chunked\r\n\r\n", "http_error"),
 }
 
 
@@ -284,7 +284,7 @@ def test_an_answer_before_the_request(run):
 def test_an_end_before_the_request(run, answers):
     def handle(_server, connection, _number):
         if answers:
-            connection.sendall(whole(1))
+            connection.sendall(whole(1, CLOSE))
         connection.shutdown(socket.SHUT_WR)
         until_closed(connection)
 
