@@ -90,7 +90,7 @@ enum outcome exchange_judge(const struct exchange *exchange, enum load_check che
                        feed_check_body(response->body.data, response->body.size_bytes,
                                        exchange->arrival.feed_id, items, defects, &first)))
         return OUTCOME_OK;
-    row->http_status = response->status;
+    *row = (struct error_row){.http_status = response->status};
     memcpy(row->request_id, response->request_id, sizeof row->request_id);
     if (is_success) {
         error_table_plain(row->message, sizeof row->message, first);
