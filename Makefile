@@ -67,6 +67,11 @@ $(BUILD)/tests/pool_bench: $(BUILD)/obj/tests/bench/pool_bench.o $(BUILD)/obj/te
 	@mkdir -p $(dir $@)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(SERVICE_LIBS)
 
+# What make bench-load puts before both load testers.
+$(BUILD)/tests/static_server: $(BUILD)/obj/tests/bench/static_server.o
+	@mkdir -p $(dir $@)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(shell pkg-config --libs libmicrohttpd)
+
 # Against a real PostgreSQL, which pytest starts for it.
 $(BUILD)/tests/pool_real: $(BUILD)/obj/tests/integration/pool_real.o $(BUILD)/tests/tested.a
 	@mkdir -p $(dir $@)
@@ -80,6 +85,16 @@ $(BUILD)/obj/%.o: %.c Makefile
 $(BUILD)/obj/loadtest/report/assets.o: $(wildcard loadtest/report/*) $(CHART_JS) Makefile
 	@mkdir -p $(dir $@)
 	$(CC) -DCHART_JS='"$(CHART_JS)"' -c -o $@ loadtest/report/assets.S
+
+# The load tester's parsers, fed by libFuzzer (clang's) or with files (any compiler's).
+FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+$(BUILD)/tests/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/tests/tested.a
+	@mkdir -p $(dir $@)
+	$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(SERVICE_LIBS) $(LOADTEST_LIBS)
+
+$(BUILD)/tests/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay.o $(BUILD)/tests/tested.a
+	@mkdir -p $(dir $@)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(SERVICE_LIBS) $(LOADTEST_LIBS)
 
 # Objects are kept: without this, make deletes those that only a pattern rule leads to, and builds them again next time.
 .PRECIOUS: $(BUILD)/obj/%.o
@@ -115,10 +130,10 @@ test:
 .PHONY: sanitizer-programs sanitizer-tests
 sanitizer-programs:
 	@$(MAKE) --no-print-directory -s $(JOBS) BUILD=build/tsan SANITIZE=thread build unit-programs cmap-programs
-	@$(MAKE) --no-print-directory -s $(JOBS) BUILD=build/asan SANITIZE=address,undefined build unit-programs
+	@$(MAKE) --no-print-directory -s $(JOBS) BUILD=build/asan SANITIZE=address,undefined build unit-programs replay-programs
 
 sanitizer-tests:
-	@$(MAKE) --no-print-directory tsan asan cmap-tsan
+	@$(MAKE) --no-print-directory tsan asan cmap-tsan fuzz-replay
 
 .PHONY: unit-programs
 unit-programs: $(UNIT_TESTS) $(BUILD)/tests/pool_real
@@ -148,6 +163,22 @@ tsan:
 asan:
 	@$(MAKE) --no-print-directory -s $(JOBS) BUILD=build/asan SANITIZE=address,undefined build unit-programs
 	@tests/unit/run $(patsubst build/%,build/asan/%,$(UNIT_TESTS))
+
+# Five minutes of libFuzzer on the reading of HTTP answers, one on each of the other targets, under AddressSanitizer and
+# UBSan. FUZZ_SECONDS=N: as long on each.
+.PHONY: fuzz fuzz-programs fuzz-replay replay-programs
+fuzz:
+	@deploy/deps.sh build test fuzz
+	@$(MAKE) --no-print-directory -s $(JOBS) BUILD=build/fuzz CC=clang WARNINGS= SANITIZE=fuzzer-no-link,address,undefined fuzz-programs
+	@$(if $(FUZZ_SECONDS),FUZZ_SECONDS=$(FUZZ_SECONDS)) tests/fuzz/run
+
+fuzz-programs: $(addprefix $(BUILD)/tests/fuzz_,$(FUZZ_TARGETS))
+replay-programs: $(addprefix $(BUILD)/tests/replay_,$(FUZZ_TARGETS))
+
+# The committed inputs, those that once ended a target among them: seconds, and without clang.
+fuzz-replay:
+	@$(MAKE) --no-print-directory -s $(JOBS) BUILD=build/asan SANITIZE=address,undefined replay-programs
+	@tests/fuzz/replay build/asan/tests
 
 # Against a real PostgreSQL, with the programs of build/, build/tsan and build/asan. Three at a time, a file to each: most of
 # them wait most of the time, and each is to stand a busy machine anyway.
@@ -183,6 +214,13 @@ bench-pool:
 	@$(MAKE) --no-print-directory -s $(JOBS) $(BUILD)/tests/pool_bench
 	@$(BUILD)/tests/pool_bench $(if $(JSON),--json $(JSON))
 
+# The load tester beside wrk, in one run against one server; its lag; its memory over a million requests.
+.PHONY: bench-load
+bench-load:
+	@deploy/deps.sh build bench
+	@$(MAKE) --no-print-directory -s $(JOBS) build $(BUILD)/tests/static_server
+	@tests/bench/load_run
+
 # 200 s of random toggling under load, crashes included.
 storm:
 	@deploy/deps.sh build run test
@@ -198,7 +236,7 @@ storm-deadlines:
 # ---- the rest ----------------------------------------------------------------------------------------------------
 
 deps:
-	@deploy/deps.sh build run test bench check
+	@deploy/deps.sh build run test bench fuzz check
 
 # Each bug beside its fix.
 diff-variants:

@@ -42,6 +42,9 @@ LIST
         bench) cat <<'LIST' ;;
 wrk                   # closed-loop load, as the yardstick (pgbench comes with the server)
 LIST
+        fuzz) cat <<'LIST' ;;
+clang                 # libFuzzer
+LIST
         check) cat <<'LIST' ;;
 clang-format          # layout
 clang-tidy            # lint
@@ -61,7 +64,7 @@ fail() {
 }
 
 usage_error() {
-    printf 'deps.sh: %s; usage: deps.sh build|run|test|bench|check|docker ...\n' "$1" >&2
+    printf 'deps.sh: %s; usage: deps.sh build|run|test|bench|fuzz|check|docker ...\n' "$1" >&2
     exit 2
 }
 

@@ -126,6 +126,8 @@ static enum connection_result finish_connect(struct connection *connection)
     socklen_t size = sizeof error;
     int failed = getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &error, &size);
     assert(!failed);
+    if (error == ECONNRESET || error == EPIPE) /* the kernel's words for what had been connected */
+        return cut_off(connection, error);
     if (error)
         return connect_failed(connection, error);
     connection->connected_at_ns = clock_now_ns();

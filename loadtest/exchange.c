@@ -75,7 +75,7 @@ static void read_error_body(const struct response_parser *response, struct error
     const char *message = json_string_value(json_object_get(root, "message"));
     row->ecode = (int)json_integer_value(json_object_get(root, "ecode"));
     error_table_plain(row->message, sizeof row->message,
-                      message ? message : "(no message in the answer)");
+                      message && *message ? message : "(no message in the answer)");
     json_decref(root);
 }
 
@@ -90,7 +90,7 @@ enum outcome exchange_judge(const struct exchange *exchange, enum load_check che
                        feed_check_body(response->body.data, response->body.size_bytes,
                                        exchange->arrival.feed_id, items, defects, &first)))
         return OUTCOME_OK;
-    row->http_status = response->status;
+    *row = (struct error_row){.http_status = response->status};
     memcpy(row->request_id, response->request_id, sizeof row->request_id);
     if (is_success) {
         error_table_plain(row->message, sizeof row->message, first);

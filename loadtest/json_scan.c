@@ -41,6 +41,8 @@ static void sink_put_code_point(struct sink *sink, unsigned point)
 
 void json_scan_init(struct json_scan *scan, const char *bytes, size_t size_bytes)
 {
+    if (!bytes) /* not even 0 may be added to NULL */
+        bytes = "";
     *scan = (struct json_scan){.at = bytes, .end = bytes + size_bytes, .at_start = true};
 }
 

@@ -18,6 +18,7 @@ struct json_scan {
     bool failed;   /* the text is no JSON; every function then returns false and reads no further */
 };
 
+/* `bytes` is borrowed; NULL for none. */
 void json_scan_init(struct json_scan *scan, const char *bytes, size_t size_bytes);
 
 /* Enters an object. False, with the value skipped, when the value is another one. */

@@ -121,7 +121,7 @@ static bool try_again(struct load_worker *worker, struct exchange *exchange, enu
 static void end_answered(struct load_worker *worker, struct exchange *exchange, int64_t at_ns)
 {
     const struct load_settings *settings = worker->settings;
-    struct error_row row = {0};
+    struct error_row row; /* 3 kB, not cleared for every right answer */
     enum outcome outcome =
         exchange_judge(exchange, settings->check, settings->items, &worker->stats.defects, &row);
     connection_finish(&exchange->connection);

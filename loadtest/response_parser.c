@@ -13,11 +13,14 @@ static bool is_interim(const http_parser *parser)
     return parser->status_code / 100 == 1 && parser->status_code != HTTP_STATUS_SWITCHING_PROTOCOLS;
 }
 
+/* Of several messages, interim ones first, only the last one counts. */
 static int on_message_begin(http_parser *from)
 {
     struct response_parser *parser = from->data;
     parser->header_size = 0;
     parser->header_ended = true;
+    parser->request_id_size = 0;
+    parser->request_id[0] = '\0';
     return 0;
 }
 
@@ -39,13 +42,30 @@ static int on_header_field(http_parser *from, const char *at, size_t length)
 static int on_header_value(http_parser *from, const char *at, size_t length)
 {
     struct response_parser *parser = from->data;
+    bool is_start = !parser->header_ended;
     parser->header_ended = true;
     if (strcasecmp(parser->header, "X-Request-Id") != 0)
         return 0;
+    if (is_start) /* of two such headers, the latter */
+        parser->request_id_size = 0;
     for (size_t i = 0; i < length && parser->request_id_size + 1 < sizeof parser->request_id; i++)
         parser->request_id[parser->request_id_size++] = at[i] > 0x20 && at[i] < 0x7f ? at[i] : '?';
     parser->request_id[parser->request_id_size] = '\0';
     return 0;
+}
+
+/* http-parser takes any number up to 999 for a status, and reads a body wherever a length is named;
+ * these have none, whatever their headers say (RFC 9112 section 6.3). Returns 1: there is no body.
+ */
+static int on_headers_complete(http_parser *from)
+{
+    struct response_parser *parser = from->data;
+    if (from->status_code < 100) {
+        parser->problem = "the status is no number of three digits";
+        return -1;
+    }
+    return from->status_code / 100 == 1 || from->status_code == HTTP_STATUS_NO_CONTENT ||
+           from->status_code == HTTP_STATUS_NOT_MODIFIED;
 }
 
 static int on_body(http_parser *from, const char *at, size_t length)
@@ -80,6 +100,7 @@ static const http_parser_settings settings = {
     .on_message_begin = on_message_begin,
     .on_header_field = on_header_field,
     .on_header_value = on_header_value,
+    .on_headers_complete = on_headers_complete,
     .on_body = on_body,
     .on_message_complete = on_message_complete,
 };

@@ -23,7 +23,8 @@ static int parse_authority(struct target *target, const char *authority, size_t 
 {
     char text[300];
     uint16_t port = 80;
-    if (length == 0 || length >= sizeof text || memchr(authority, '@', length))
+    if (length == 0 || length >= sizeof text || memchr(authority, '@', length) ||
+        memchr(authority, '{', length))
         return -1;
     memcpy(text, authority, length);
     text[length] = '\0';
