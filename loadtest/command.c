@@ -8,8 +8,9 @@
 static const char usage[] =
     "usage: loadtest COMMAND [OPTIONS]\n"
     "\n"
-    "  run      sends one load at a fixed rate and says what came back\n"
-    "  matrix   sets the fire off and puts it out: four runs, bug and fix of query and map\n"
+    "  run       sends one load at a fixed rate and says what came back\n"
+    "  matrix    sets the fire off and puts it out: four runs, bug and fix of query and map\n"
+    "  selftest  does the load tester tell the truth? truth tests against a server of its own\n"
     "\n"
     "loadtest COMMAND --help lists its options.\n"
     "exit: 0 pass, 1 trouble, 2 usage, 99 failed, 105 stopped by a signal, 111 invalid\n";
@@ -21,6 +22,8 @@ int command_dispatch(int argc, char **argv, struct stop *stop)
         return command_run(argc - 1, argv + 1, stop);
     if (strcmp(name, "matrix") == 0)
         return command_matrix(argc - 1, argv + 1, stop);
+    if (strcmp(name, "selftest") == 0)
+        return command_selftest(argc - 1, argv + 1, stop);
     if (strcmp(name, "--help") == 0 || strcmp(name, "help") == 0) {
         fputs(usage, stdout);
         return EXIT_PASS;
@@ -30,9 +33,9 @@ int command_dispatch(int argc, char **argv, struct stop *stop)
         return EXIT_PASS;
     }
     if (*name)
-        fprintf(stderr, "loadtest: unknown command '%s' (run|matrix; see --help)\n", name);
+        fprintf(stderr, "loadtest: unknown command '%s' (run|matrix|selftest; see --help)\n", name);
     else
-        fputs("loadtest: a command is missing (run|matrix; see --help)\n", stderr);
+        fputs("loadtest: a command is missing (run|matrix|selftest; see --help)\n", stderr);
     return EXIT_USAGE;
 }
 
