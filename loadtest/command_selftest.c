@@ -9,6 +9,7 @@
 #include "loadtest/verdict.h"
 
 #include <poll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define PROGRAM "loadtest selftest"
@@ -16,6 +17,9 @@
 #define TIME_S 90
 /* T3 keeps 1,300 connections open, both of whose ends are in this process. */
 #define DESCRIPTORS 4096
+/* What else the machine does is not what is tested: the threads ask to be let in front. Who may not
+ * ask for it runs as well, and has more of his attempts disturbed. */
+#define NICENESS (-10)
 
 struct selftest_options {
     const char *only;
@@ -153,6 +157,8 @@ static size_t run_cases(struct case_run *runs, const struct selftest_case *tests
                         const struct stop *stop)
 {
     size_t passed = 0;
+    puts("Expected is what theory says. A second number is what the machine made of it, by the\n"
+         "server's own clock and books; behind +- stands the tolerance.\n");
     int64_t deadline_ns = clock_now_ns() + TIME_S * CLOCK_NS_PER_S;
     for (size_t i = 0; i < count; i++) {
         runs[i] = (struct case_run){.test = &tests[i], .deadline_ns = deadline_ns, .stop = stop};
@@ -179,6 +185,7 @@ int command_selftest(int argc, char **argv, struct stop *stop)
         return status;
     const struct selftest_case *tests = selftest_cases(&count);
     uint64_t descriptors = load_run_raise_descriptors();
+    setpriority(PRIO_PROCESS, 0, NICENESS);
     if (options.serve) {
         tests = find("serve", options.serve);
         return tests ? serve(tests, stop) : EXIT_USAGE;

@@ -7,6 +7,7 @@
 #include "loadtest/selftest.h"
 #include "loadtest/selftest_load.h"
 #include "loadtest/selftest_scenes.h"
+#include "loadtest/selftest_truth.h"
 
 #define RATE_PER_S 500
 #define DURATION_S 40 /* 20,000 requests */
@@ -21,76 +22,45 @@
 static const struct queue_figures poisson = {2.0, 9.21, 13.82};
 static const struct queue_figures constant = {1.255, 5.78, 8.67};
 
-/* What the server really did to each request: from the moment at which it was due to the moment at
- * which its answer was written. The server's clock and books alone, nothing that the load tester
- * measured. Arrivals are matched to the schedule by their order, which is that of the one slot. */
-static int really_done(const struct selftest_run *run, int64_t *samples_ns, size_t *count)
-{
-    struct schedule_cursor cursor;
-    struct schedule_arrival arrival;
-    const struct stall_record *record = run->record;
-    schedule_cursor_init(&cursor, &run->settings.schedule, 0, 1);
-    for (*count = 0; schedule_next(&cursor, &arrival); ++*count) {
-        if (*count == record->served_count || record->served[*count].answered_ns == 0)
-            return -1;
-        samples_ns[*count] =
-            record->served[*count].answered_ns - run->result.start_ns - arrival.at_ns;
-    }
-    return 0;
-}
-
 /* Theory holds for a server and a schedule that were never late; what the server's own record says
  * that they were is added to it. The rest must be explained by chance. */
-static void compare(struct selftest_table *table, const char *arrivals, const char *name,
-                    double theory, double on_paper, double spread, double done, double measured)
+static void compare(struct selftest_table *table, const char *name, double theory, double spread,
+                    double on_paper, double late, double measured)
 {
-    char figure[2 * SELFTEST_CELL];
-    char asked[3 * SELFTEST_CELL];
-    char got[SELFTEST_CELL];
+    char figure[SELFTEST_CELL];
     double chance = DEVIATIONS * spread;
-    double late = done - on_paper;
-    double off = measured - theory - late;
-    snprintf(figure, sizeof figure, "%s, %s: this schedule on paper", arrivals, name);
+    snprintf(figure, sizeof figure, "  %s of this schedule, on paper", name);
     selftest_near(table, figure, theory, chance, on_paper, "ms");
-    snprintf(figure, sizeof figure, "  measured");
-    snprintf(asked, sizeof asked, "%.2f %+.2f late +-%.3g", theory, late, chance);
-    snprintf(got, sizeof got, "%.2f ms", measured);
-    selftest_row(table, figure, asked, got, off <= chance && -off <= chance);
+    snprintf(figure, sizeof figure, "  %s, with what was late", name);
+    selftest_near_late(table, figure, theory, late, chance, measured, "ms");
 }
 
 static void compare_run(struct selftest_table *table, const struct selftest_run *run,
                         const struct queue_figures *theory, const struct queue_figures *spread)
 {
-    const struct schedule *schedule = &run->settings.schedule;
     const struct histogram *response = &run->result.stats->response_all;
-    const char *arrivals = schedule_arrivals_name(schedule->arrivals);
+    const char *arrivals = schedule_arrivals_name(run->settings.schedule.arrivals);
+    char figure[SELFTEST_CELL];
+    struct selftest_truth truth;
     struct text report = {0};
-    size_t count = 0;
-    int64_t *samples_ns = malloc(schedule->count * sizeof samples_ns[0]);
-    if (!samples_ns) {
-        selftest_trouble(table, "out of memory");
+    if (selftest_truth_init(&truth, run, table))
         return;
-    }
-    queue_path_walk(schedule, &selftest_scene_queue, samples_ns);
-    struct queue_figures on_paper = queue_figures_of(samples_ns, schedule->count);
-    if (really_done(run, samples_ns, &count)) {
-        selftest_trouble(table, "the server did not answer all");
-        free(samples_ns);
-        return;
-    }
-    struct queue_figures done = queue_figures_of(samples_ns, count);
-    free(samples_ns);
-    selftest_count(table, arrivals, (uint64_t)RATE_PER_S * DURATION_S, response->count);
-    compare(table, arrivals, "mean", theory->mean, on_paper.mean, spread->mean, done.mean,
+    snprintf(figure, sizeof figure, "%s arrivals: requests", arrivals);
+    selftest_count(table, figure, (uint64_t)RATE_PER_S * DURATION_S, response->count);
+    compare(table, "mean", theory->mean, spread->mean,
+            selftest_average_ms(truth.paper_ns, truth.count), selftest_late_mean_ms(&truth),
             selftest_mean_ms(response));
-    compare(table, arrivals, "p99", theory->p99, on_paper.p99, spread->p99, done.p99,
+    compare(table, "p99", theory->p99, spread->p99,
+            selftest_rank_ms(truth.paper_ns, truth.count, 99), selftest_late_ms(&truth, 99),
             selftest_percentile_ms(response, 99));
-    compare(table, arrivals, "p99.9", theory->p99_9, on_paper.p99_9, spread->p99_9, done.p99_9,
+    compare(table, "p99.9", theory->p99_9, spread->p99_9,
+            selftest_rank_ms(truth.paper_ns, truth.count, 99.9), selftest_late_ms(&truth, 99.9),
             selftest_percentile_ms(response, 99.9));
     run_report_write(&report, &run->settings, &run->result);
-    selftest_words(table, "  the report names them", "yes",
+    selftest_words(table, "  named in the report", "yes",
                    !report.failed && strstr(report.data, arrivals) ? "yes" : "no");
     text_clear(&report);
+    selftest_truth_free(&truth);
 }
 
 void selftest_t6(struct selftest_table *table, const struct stop *stop)

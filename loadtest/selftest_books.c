@@ -17,16 +17,15 @@ static void close_books(struct selftest_table *table, const struct selftest_run 
     for (size_t i = 0; i < OUTCOME_COUNT; i++)
         if (i != OUTCOME_DROPPED)
             sum += ledger->outcomes[i];
-    snprintf(figure, sizeof figure, "%s: scheduled = sent + dropped", what);
+    snprintf(figure, sizeof figure, "%s: sent + dropped", what);
     selftest_count(table, figure, ledger->scheduled,
                    ledger->sent + ledger->outcomes[OUTCOME_DROPPED]);
-    selftest_count(table, "  sent = sum of its outcomes", ledger->sent, sum);
-    selftest_count(table, "  attempts = seen by server + refused", ledger->attempts,
+    selftest_count(table, "  sum of the outcomes", ledger->sent, sum);
+    selftest_count(table, "  seen by the server, or refused", ledger->attempts,
                    run->record->requests + ledger->outcomes[OUTCOME_CONNECT_ERROR]);
-    selftest_count(table, "  latencies = scheduled", ledger->scheduled, stats->response_all.count);
-    selftest_count(table, "  service times = answered", ledger_answered(ledger),
-                   stats->service.count);
-    selftest_count(table, "  errors explained = failed",
+    selftest_count(table, "  latencies", ledger->scheduled, stats->response_all.count);
+    selftest_count(table, "  service times", ledger_answered(ledger), stats->service.count);
+    selftest_count(table, "  errors explained",
                    ledger->sent - ledger->outcomes[OUTCOME_OK] -
                        ledger->outcomes[OUTCOME_IN_FLIGHT_AT_END],
                    error_table_total(&stats->errors));
@@ -89,11 +88,10 @@ static void at_the_cap(struct selftest_table *table, const struct stop *stop)
     if (selftest_load_run(&load, stop, table, &run))
         return;
     const struct ledger *ledger = &run.result.stats->ledger;
-    close_books(table, &run, "at most 20 in flight");
+    close_books(table, &run, "20 in flight at most");
     selftest_between(table, "  dropped, of 200", 100, 140,
                      (double)ledger->outcomes[OUTCOME_DROPPED], "");
-    selftest_count(table, "  ok = answered by the server", run.record->by_kind[STALL_RIGHT],
-                   ledger->outcomes[OUTCOME_OK]);
+    selftest_count(table, "  ok", run.record->by_kind[STALL_RIGHT], ledger->outcomes[OUTCOME_OK]);
     selftest_run_free(&run);
 }
 
@@ -137,7 +135,7 @@ static void retried(struct selftest_table *table, const struct stop *stop)
         return;
     const struct ledger *ledger = &run.result.stats->ledger;
     close_books(table, &run, "503 tried again");
-    selftest_count(table, "  retries + http_error = 503s sent", run.record->by_kind[STALL_ERROR],
+    selftest_count(table, "  503s retried, or final", run.record->by_kind[STALL_ERROR],
                    ledger->retries + ledger->outcomes[OUTCOME_HTTP_ERROR]);
     selftest_run_free(&run);
 }

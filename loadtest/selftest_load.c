@@ -70,7 +70,7 @@ int selftest_load_run(const struct selftest_load *load, const struct stop *stop,
     struct watcher watcher = {.asked = stop, .stop_after_s = load->stop_after_s};
     const struct load_watch watch = {look, &watcher, LOOK_INTERVAL_NS};
     bool done = false;
-    *run = (struct selftest_run){0};
+    *run = (struct selftest_run){.scene = load->scene};
     if (stop_init(&watcher.own)) {
         selftest_trouble(table, "no descriptor is left");
         return -1;

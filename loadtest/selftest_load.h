@@ -27,6 +27,7 @@ struct selftest_load {
 #define SELFTEST_LOADS_MAX 4
 
 struct selftest_run {
+    const struct stall_scene *scene; /* of the load; borrowed */
     struct load_settings settings;
     struct load_result result;         /* owned */
     struct stall_server *server;       /* owned */

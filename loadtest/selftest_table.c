@@ -36,6 +36,19 @@ bool selftest_near(struct selftest_table *table, const char *figure, double expe
     return selftest_row(table, figure, both, right, fabs(measured - expected) <= tolerance);
 }
 
+bool selftest_near_late(struct selftest_table *table, const char *figure, double expected,
+                        double late, double tolerance, double measured, const char *unit)
+{
+    char left[SELFTEST_CELL];
+    char right[SELFTEST_CELL];
+    char both[3 * SELFTEST_CELL];
+    number_text(left, expected, "");
+    number_text(right, measured, unit);
+    snprintf(both, sizeof both, "%s %+.*f +-%.3g %s", left, fabs(late) < 10 ? 2 : 0, late,
+             tolerance, unit);
+    return selftest_row(table, figure, both, right, fabs(measured - expected - late) <= tolerance);
+}
+
 bool selftest_between(struct selftest_table *table, const char *figure, double low, double high,
                       double measured, const char *unit)
 {
