@@ -1,36 +1,19 @@
 #include "loadtest/queue_path.h"
 
 #include "common/check.h"
-#include "common/clock.h"
+#include "loadtest/samples.h"
 
 #include <math.h>
 
 /* Seeds far from those that anyone runs with. */
 #define SPREAD_SEED UINT64_C(1000003)
 
-static int compare(const void *left, const void *right)
-{
-    int64_t a = *(const int64_t *)left;
-    int64_t b = *(const int64_t *)right;
-    return (a > b) - (a < b);
-}
-
-static double rank_ms(const int64_t *sorted_ns, size_t count, size_t per_mille)
-{
-    size_t rank = (count * per_mille + 999) / 1000;
-    return (double)sorted_ns[rank - 1] / (double)CLOCK_NS_PER_MS;
-}
-
 struct queue_figures queue_figures_of(int64_t *samples_ns, size_t count)
 {
-    double sum_ns = 0;
-    assert(count > 0);
-    qsort(samples_ns, count, sizeof samples_ns[0], compare);
-    for (size_t i = 0; i < count; i++)
-        sum_ns += (double)samples_ns[i];
-    return (struct queue_figures){.mean = sum_ns / (double)count / (double)CLOCK_NS_PER_MS,
-                                  .p99 = rank_ms(samples_ns, count, 990),
-                                  .p99_9 = rank_ms(samples_ns, count, 999)};
+    samples_sort(samples_ns, count);
+    return (struct queue_figures){.mean = samples_mean_ms(samples_ns, count),
+                                  .p99 = samples_percentile_ms(samples_ns, count, 99),
+                                  .p99_9 = samples_percentile_ms(samples_ns, count, 99.9)};
 }
 
 void queue_path_walk(const struct schedule *schedule, const struct stall_scene *scene,

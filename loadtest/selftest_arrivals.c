@@ -47,15 +47,14 @@ static void compare_run(struct selftest_table *table, const struct selftest_run 
         return;
     snprintf(figure, sizeof figure, "%s arrivals: requests", arrivals);
     selftest_count(table, figure, (uint64_t)RATE_PER_S * DURATION_S, response->count);
-    compare(table, "mean", theory->mean, spread->mean,
-            selftest_average_ms(truth.paper_ns, truth.count), selftest_late_mean_ms(&truth),
-            selftest_mean_ms(response));
+    compare(table, "mean", theory->mean, spread->mean, samples_mean_ms(truth.paper_ns, truth.count),
+            selftest_late_mean_ms(&truth), selftest_mean_ms(response));
     compare(table, "p99", theory->p99, spread->p99,
-            selftest_rank_ms(truth.paper_ns, truth.count, 99), selftest_late_ms(&truth, 99),
+            samples_percentile_ms(truth.paper_ns, truth.count, 99), selftest_late_ms(&truth, 99),
             selftest_percentile_ms(response, 99));
     compare(table, "p99.9", theory->p99_9, spread->p99_9,
-            selftest_rank_ms(truth.paper_ns, truth.count, 99.9), selftest_late_ms(&truth, 99.9),
-            selftest_percentile_ms(response, 99.9));
+            samples_percentile_ms(truth.paper_ns, truth.count, 99.9),
+            selftest_late_ms(&truth, 99.9), selftest_percentile_ms(response, 99.9));
     run_report_write(&report, &run->settings, &run->result);
     selftest_words(table, "  named in the report", "yes",
                    !report.failed && strstr(report.data, arrivals) ? "yes" : "no");

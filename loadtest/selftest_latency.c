@@ -91,7 +91,7 @@ void selftest_t1(struct selftest_table *table, const struct stop *stop)
 
 static double longer_percent(const int64_t *sorted_ns, size_t count)
 {
-    return 100 * (double)selftest_count_longer(sorted_ns, count, AFFECTED_NS) / (double)count;
+    return 100 * (double)samples_longer(sorted_ns, count, AFFECTED_NS) / (double)count;
 }
 
 /* With r = rate / capacity: L(q) = s + S - (1-q) D (1-r); mean s + S^2 / (2 (1-r) D); a share of

@@ -7,6 +7,7 @@
 #ifndef FLASHOVER_LOADTEST_SELFTEST_TRUTH_H
 #define FLASHOVER_LOADTEST_SELFTEST_TRUTH_H
 
+#include "loadtest/samples.h"
 #include "loadtest/selftest_load.h"
 
 struct selftest_truth {
@@ -21,13 +22,6 @@ struct selftest_truth {
 int selftest_truth_init(struct selftest_truth *truth, const struct selftest_run *run,
                         struct selftest_table *table) __attribute__((warn_unused_result));
 void selftest_truth_free(struct selftest_truth *truth);
-
-/* Of sorted samples in ns, in ms: the nearest-rank percentile and the mean. count > 0. */
-double selftest_rank_ms(const int64_t *sorted_ns, size_t count, double percent);
-double selftest_average_ms(const int64_t *samples_ns, size_t count);
-
-/* How many are longer. */
-size_t selftest_count_longer(const int64_t *sorted_ns, size_t count, int64_t value_ns);
 
 /* How much longer than on paper it took, in ms: at a percentile, and on average. */
 double selftest_late_ms(const struct selftest_truth *truth, double percent);

@@ -135,13 +135,13 @@ static void test_ranks(void **state)
     int64_t sorted_ns[1000];
     for (int i = 0; i < 1000; i++)
         sorted_ns[i] = (i + 1) * CLOCK_NS_PER_MS;
-    assert_true(selftest_rank_ms(sorted_ns, 1000, 99.9) == 999);
-    assert_true(selftest_rank_ms(sorted_ns, 1000, 100) == 1000);
-    assert_true(selftest_rank_ms(sorted_ns, 1000, 0) == 1);
-    assert_true(fabs(selftest_average_ms(sorted_ns, 1000) - 500.5) < 1e-9);
-    assert_int_equal(selftest_count_longer(sorted_ns, 1000, 990 * CLOCK_NS_PER_MS), 10);
-    assert_int_equal(selftest_count_longer(sorted_ns, 1000, 0), 1000);
-    assert_int_equal(selftest_count_longer(sorted_ns, 1000, 1000 * CLOCK_NS_PER_MS), 0);
+    assert_true(samples_percentile_ms(sorted_ns, 1000, 99.9) == 999);
+    assert_true(samples_percentile_ms(sorted_ns, 1000, 100) == 1000);
+    assert_true(samples_percentile_ms(sorted_ns, 1000, 0) == 1);
+    assert_true(fabs(samples_mean_ms(sorted_ns, 1000) - 500.5) < 1e-9);
+    assert_int_equal(samples_longer(sorted_ns, 1000, 990 * CLOCK_NS_PER_MS), 10);
+    assert_int_equal(samples_longer(sorted_ns, 1000, 0), 1000);
+    assert_int_equal(samples_longer(sorted_ns, 1000, 1000 * CLOCK_NS_PER_MS), 0);
     struct queue_figures figures = queue_figures_of(sorted_ns, 1000);
     assert_true(figures.p99 == 990 && figures.p99_9 == 999);
 }
@@ -234,7 +234,7 @@ static void test_the_server_knows_how_late_it_was(void **state)
     for (size_t i = 0; i < run.record->served_count; i++)
         run.record->served[i].answered_ns += 30 * CLOCK_NS_PER_MS;
     assert_int_equal(selftest_truth_init(&truth, &run, &table), 0);
-    assert_true(selftest_rank_ms(truth.paper_ns, truth.count, 100) == 1);
+    assert_true(samples_percentile_ms(truth.paper_ns, truth.count, 100) == 1);
     assert_true(selftest_late_ms(&truth, 50) >= 30 && selftest_late_mean_ms(&truth) >= 30);
     selftest_truth_free(&truth);
     run.record->served[7].answered_ns = 0;
