@@ -8,6 +8,10 @@
 #include "loadtest/selftest_load.h"
 #include "loadtest/selftest_scenes.h"
 #include "loadtest/selftest_truth.h"
+#include "loadtest/selftest_wire.h"
+
+#include <math.h>
+#include <sched.h>
 
 #define RATE_PER_S 500
 #define DURATION_S 40 /* 20,000 requests */
@@ -22,8 +26,9 @@
 static const struct queue_figures poisson = {2.0, 9.21, 13.82};
 static const struct queue_figures constant = {1.255, 5.78, 8.67};
 
-/* Theory holds for a server and a schedule that were never late; what the server's own record says
- * that they were is added to it. The rest must be explained by chance. */
+/* Theory holds for a server and a schedule that were never late, and for answers that are there
+ * when they are written. What the server's own record says that they were late, and what the way
+ * takes a plain caller's answers, is added to it. The rest must be explained by chance. */
 static void compare(struct selftest_table *table, const char *name, double theory, double spread,
                     double on_paper, double late, double measured)
 {
@@ -36,7 +41,8 @@ static void compare(struct selftest_table *table, const char *name, double theor
 }
 
 static void compare_run(struct selftest_table *table, const struct selftest_run *run,
-                        const struct queue_figures *theory, const struct queue_figures *spread)
+                        const struct queue_figures *theory, const struct queue_figures *spread,
+                        double wire_ms)
 {
     const struct histogram *response = &run->result.stats->response_all;
     const char *arrivals = schedule_arrivals_name(run->settings.schedule.arrivals);
@@ -48,18 +54,27 @@ static void compare_run(struct selftest_table *table, const struct selftest_run 
     snprintf(figure, sizeof figure, "%s arrivals: requests", arrivals);
     selftest_count(table, figure, (uint64_t)RATE_PER_S * DURATION_S, response->count);
     compare(table, "mean", theory->mean, spread->mean, samples_mean_ms(truth.paper_ns, truth.count),
-            selftest_late_mean_ms(&truth), selftest_mean_ms(response));
+            selftest_late_mean_ms(&truth) + wire_ms, selftest_mean_ms(response));
     compare(table, "p99", theory->p99, spread->p99,
-            samples_percentile_ms(truth.paper_ns, truth.count, 99), selftest_late_ms(&truth, 99),
-            selftest_percentile_ms(response, 99));
+            samples_percentile_ms(truth.paper_ns, truth.count, 99),
+            selftest_late_ms(&truth, 99) + wire_ms, selftest_percentile_ms(response, 99));
     compare(table, "p99.9", theory->p99_9, spread->p99_9,
             samples_percentile_ms(truth.paper_ns, truth.count, 99.9),
-            selftest_late_ms(&truth, 99.9), selftest_percentile_ms(response, 99.9));
+            selftest_late_ms(&truth, 99.9) + wire_ms, selftest_percentile_ms(response, 99.9));
     run_report_write(&report, &run->settings, &run->result);
     selftest_words(table, "  named in the report", "yes",
                    !report.failed && strstr(report.data, arrivals) ? "yes" : "no");
     text_clear(&report);
     selftest_truth_free(&truth);
+}
+
+/* The test is about single milliseconds, which a busy machine keeps any thread waiting for. Where
+ * the kernel lets us, the threads that this one starts from now on go before all others; they need
+ * a sixth of a core. Elsewhere the test runs as well, and has to be repeated more often. */
+static void hurry(bool now)
+{
+    const struct sched_param first = {.sched_priority = now ? 1 : 0};
+    sched_setscheduler(0, now ? SCHED_RR : SCHED_OTHER, &first);
 }
 
 void selftest_t6(struct selftest_table *table, const struct stop *stop)
@@ -85,10 +100,23 @@ void selftest_t6(struct selftest_table *table, const struct stop *stop)
         selftest_trouble(table, "out of memory");
         return;
     }
-    if (selftest_load_run_all(loads, 2, stop, table, runs))
+    char why[SELFTEST_WHY];
+    double wire_ms = NAN;
+    hurry(true);
+    struct selftest_wire *wire = selftest_wire_start(why, sizeof why);
+    failed = selftest_load_run_all(loads, 2, stop, table, runs);
+    if (wire)
+        wire_ms = selftest_wire_finish_ms(wire);
+    else
+        selftest_trouble(table, why);
+    hurry(false);
+    if (failed)
         return;
-    compare_run(table, &runs[0], &poisson, &spread[0]);
-    compare_run(table, &runs[1], &constant, &spread[1]);
+    char way[SELFTEST_CELL];
+    snprintf(way, sizeof way, "%.3f ms", wire_ms);
+    selftest_row(table, "the way back, by a plain caller", "under 1 ms", way, wire_ms < 1);
+    compare_run(table, &runs[0], &poisson, &spread[0], wire_ms);
+    compare_run(table, &runs[1], &constant, &spread[1], wire_ms);
     for (size_t i = 0; i < 2; i++)
         selftest_run_free(&runs[i]);
 }

@@ -49,7 +49,6 @@ const struct stall_scene selftest_scene_queue = {
     .slots = 1,
     .service_ns = CLOCK_NS_PER_MS,
     .is_exponential = true,
-    .is_precise = true,
     .seed = 6,
     .items = 1,
 };

@@ -38,7 +38,6 @@ struct stall_scene {
     unsigned slots;      /* requests served at once, first come first served; 0: any number */
     int64_t service_ns;  /* what one takes; the mean where is_exponential */
     bool is_exponential; /* service times are drawn at random, by `seed` */
-    bool is_precise;     /* spins until an answer is due, rather than trust a timer */
     uint64_t seed;
     int64_t stall_from_ns;  /* nothing is begun from here … */
     int64_t stall_until_ns; /* … until here; 0: no stall */

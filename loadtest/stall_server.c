@@ -18,8 +18,6 @@
 #define CONNECTIONS_MAX 8192
 #define REQUEST_BYTES   2048
 #define EVENTS_AT_ONCE  128
-/* How long before its time a precise answer is waited for by looking at the clock. */
-#define SPIN_NS (60 * CLOCK_NS_PER_US)
 
 struct stall_connection {
     int fd;       /* -1: the client has gone, and the queue still has it */
@@ -153,8 +151,12 @@ static void take_request(struct stall_server *server, struct stall_connection *c
         connection->due_ns += scene->late_ns;
     connection->is_busy = true;
     connection->is_due = connection->answer.kind != STALL_HOLE;
-    if (connection->is_due)
-        retry_queue_push(&server->queue, connection->due_ns, connection);
+    if (!connection->is_due)
+        return;
+    /* Written now, so that nothing but sending is left when it is due. */
+    stall_scene_write(scene, &connection->answer, connection->number, connection->feed_id,
+                      &connection->out);
+    retry_queue_push(&server->queue, connection->due_ns, connection);
 }
 
 static void watch(struct stall_server *server, struct stall_connection *connection, uint32_t events)
@@ -219,8 +221,6 @@ static void answer_due(struct stall_server *server)
             forget(server, connection);
             continue;
         }
-        stall_scene_write(server->scene, &connection->answer, connection->number,
-                          connection->feed_id, &connection->out);
         if (connection->out.failed)
             hang_up(server, connection);
         else
@@ -249,20 +249,11 @@ static void take_event(struct stall_server *server, struct stall_connection *con
     take_request(server, connection);
 }
 
-/* Sets the timer to the next answer, or a little before where the rest is spun away. Returns the
- * time to wait for events: 0 or -1, for ever. */
-static int arm_timer(struct stall_server *server)
+static void arm_timer(struct stall_server *server)
 {
-    int64_t at_ns = retry_queue_next_ns(&server->queue);
-    if (server->scene->is_precise && at_ns != CLOCK_NEVER) {
-        at_ns -= SPIN_NS;
-        if (at_ns <= clock_now_ns())
-            return 0;
-    }
-    struct itimerspec when = {.it_value = clock_timespec(at_ns)};
+    struct itimerspec when = {.it_value = clock_timespec(retry_queue_next_ns(&server->queue))};
     int failed = timerfd_settime(server->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
     assert(!failed);
-    return -1;
 }
 
 /* One round; returns how many events of clients there were. Answers come last: an event behind a
@@ -287,8 +278,10 @@ static void *server_main(void *argument)
 {
     struct stall_server *server = argument;
     prctl(PR_SET_TIMERSLACK, 1UL); /* the default lets a timer be 50 us late */
-    while (!stop_requested(&server->stop))
-        go_round(server, arm_timer(server));
+    while (!stop_requested(&server->stop)) {
+        arm_timer(server);
+        go_round(server, -1);
+    }
     while (go_round(server, 0) > 0) /* what was sent before the stop is on record */
         ;
     return NULL;
