@@ -101,8 +101,11 @@ void selftest_table_write(struct text *out, const struct selftest_table *table)
 {
     for (size_t i = 0; i < table->count; i++) {
         const struct selftest_row *row = &table->rows[i];
-        text_addf(out, "    %-38s  %-24s %-20s%s\n", row->figure, row->expected, row->measured,
-                  row->ok ? "" : " FAIL");
+        text_addf(out, "    %-38s  %-24s ", row->figure, row->expected);
+        if (row->ok)
+            text_addf(out, "%s\n", row->measured);
+        else
+            text_addf(out, "%-20s FAIL\n", row->measured);
     }
 }
 
