@@ -89,20 +89,21 @@ static int serve(const struct selftest_case *test, const struct stop *stop)
     return EXIT_PASS;
 }
 
-/* Cases run side by side, each in a thread: they wait most of their time. */
+/* A thread's cases: one that is long, or all that are run in turn. They wait most of their time. */
 struct case_run {
     struct selftest_outcome outcome;
     const struct selftest_case *test;
-    int64_t deadline_ns;
+    int64_t deadline_ns; /* for repetitions */
     const struct stop *stop;
+    struct case_run *then; /* the next one in turn, or NULL */
     pthread_t thread;
     bool started;
 };
 
 static void *case_main(void *argument)
 {
-    struct case_run *run = argument;
-    selftest_attempt(run->test, run->deadline_ns, run->stop, &run->outcome);
+    for (struct case_run *run = argument; run; run = run->then)
+        selftest_attempt(run->test, run->deadline_ns, run->stop, &run->outcome);
     return NULL;
 }
 
@@ -151,24 +152,47 @@ static int write_json(const char *path, const struct case_run *runs, size_t coun
     return failed;
 }
 
-/* Runs the cases side by side and prints each when those before it are done; returns how many
- * passed. */
+/* Chains the cases that are run in turn, and leaves each the time that those behind it need. */
+static void put_in_turn(struct case_run *runs, size_t count, int64_t deadline_ns)
+{
+    struct case_run *then = NULL;
+    for (size_t i = count; i-- > 0;) {
+        runs[i].deadline_ns = deadline_ns;
+        if (!runs[i].test->in_turn)
+            continue;
+        if (then)
+            runs[i].deadline_ns =
+                then->deadline_ns - (int64_t)(then->test->seconds * (double)CLOCK_NS_PER_S);
+        runs[i].then = then;
+        then = &runs[i];
+    }
+}
+
+/* Runs the cases, those that are not in turn side by side, and prints them in their order. Returns
+ * how many passed. */
 static size_t run_cases(struct case_run *runs, const struct selftest_case *tests, size_t count,
                         const struct stop *stop)
 {
     size_t passed = 0;
+    bool turn_taken = false;
     puts("Expected is what theory says. A second number is what the machine made of it, by the\n"
          "server's own clock and books; behind +- stands the tolerance.\n");
-    int64_t deadline_ns = clock_now_ns() + TIME_S * CLOCK_NS_PER_S;
+    fflush(stdout);
+    for (size_t i = 0; i < count; i++)
+        runs[i] = (struct case_run){.test = &tests[i], .stop = stop};
+    put_in_turn(runs, count, clock_now_ns() + TIME_S * CLOCK_NS_PER_S);
     for (size_t i = 0; i < count; i++) {
-        runs[i] = (struct case_run){.test = &tests[i], .deadline_ns = deadline_ns, .stop = stop};
+        if (tests[i].in_turn && turn_taken)
+            continue;
+        turn_taken |= tests[i].in_turn;
         runs[i].started = !pthread_create(&runs[i].thread, NULL, case_main, &runs[i]);
         if (!runs[i].started) /* then it is done here, and the rest after it */
             case_main(&runs[i]);
     }
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         if (runs[i].started)
             CHECK_PTHREAD(pthread_join(runs[i].thread, NULL));
+    for (size_t i = 0; i < count; i++) {
         if (!stop_requested(stop))
             print(&runs[i].outcome);
         passed += runs[i].outcome.ok;

@@ -9,23 +9,23 @@
 #define DISTURBED_NS (5 * CLOCK_NS_PER_MS)
 
 static const struct selftest_case cases[] = {
-    {"T1", "a stall of 1 s within 10 s, at 100/s; beside it what a closed loop says", 21,
+    {"T1", "a stall of 1 s within 10 s, at 100/s; beside it what a closed loop says", 21, false,
      selftest_t1, &selftest_scene_stall},
-    {"T2", "a stall of 1 s that drains at 100/s, while 50/s come in", 11, selftest_t2,
+    {"T2", "a stall of 1 s that drains at 100/s, while 50/s come in", 11, false, selftest_t2,
      &selftest_scene_drain},
-    {"T3", "overload: 150/s for 20 s to a server that can do 100/s", 31, selftest_t3,
+    {"T3", "overload: 150/s for 20 s to a server that can do 100/s", 31, false, selftest_t3,
      &selftest_scene_overload},
-    {"T4", "a black hole: one request in a hundred is never answered", 8, selftest_t4,
+    {"T4", "a black hole: one request in a hundred is never answered", 8, true, selftest_t4,
      &selftest_scene_hole},
-    {"T5", "the load tester itself stands still for half a second", 5, selftest_t5,
+    {"T5", "the load tester itself stands still for half a second", 5, true, selftest_t5,
      &selftest_scene_steady},
-    {"T6", "arrivals: 500/s at random and evenly spaced, to one slot of 1 ms on average", 42,
+    {"T6", "arrivals: 500/s at random and evenly spaced, to one slot of 1 ms on average", 42, false,
      selftest_t6, &selftest_scene_queue},
-    {"T7", "every request in exactly one place, by both sides' books", 9, selftest_t7,
+    {"T7", "every request in exactly one place, by both sides' books", 9, true, selftest_t7,
      &selftest_scene_mixed},
-    {"T8", "the histograms of several threads add up to that of all samples", 6, selftest_t8,
+    {"T8", "the histograms of several threads add up to that of all samples", 6, true, selftest_t8,
      &selftest_scene_spread},
-    {"T9", "wrong maps: so many entries in so many answers", 3, selftest_t9,
+    {"T9", "wrong maps: so many entries in so many answers", 3, true, selftest_t9,
      &selftest_scene_corrupt},
 };
 

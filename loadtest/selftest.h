@@ -15,6 +15,7 @@ struct selftest_case {
     const char *name;  /* "T1" */
     const char *title; /* what it is about, at most 80 characters */
     double seconds;    /* what it takes */
+    bool in_turn;      /* it is short: one after another, lest too many loads begin at once */
     /* Fills the table. A row is wrong, or the test could not be done: it failed. */
     void (*run)(struct selftest_table *table, const struct stop *stop);
     const struct stall_scene *scene; /* what others can be held against (--serve); or NULL */
