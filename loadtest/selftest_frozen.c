@@ -21,8 +21,8 @@
 #define TOLERANCE_MS 15.0
 
 struct frozen {
-    char folder[64]; /* of its JSON */
-    char json_path[96];
+    char folder[512]; /* of its JSON */
+    char json_path[544];
     pid_t pid;
     double stopped_ms; /* from its SIGSTOP to its SIGCONT */
     int exit_code;

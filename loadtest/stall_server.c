@@ -351,10 +351,11 @@ const struct stall_record *stall_server_finish(struct stall_server *server)
         CHECK_PTHREAD(pthread_join(server->thread, NULL));
     }
     server->started = false;
-    while (server->connections) {
-        if (server->connections->fd >= 0)
-            close(server->connections->fd);
-        forget(server, server->connections);
+    for (struct stall_connection *at = server->connections, *next; at; at = next) {
+        next = at->next;
+        if (at->fd >= 0)
+            close(at->fd);
+        forget(server, at);
     }
     if (server->listen_fd >= 0)
         close(server->listen_fd);
