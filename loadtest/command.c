@@ -14,6 +14,8 @@ static const struct {
     {"matrix", command_matrix,
      "sets the fire off and puts it out: four runs, bug and fix of query and map"},
     {"capacity", command_capacity, "finds the rate up to which the service keeps its thresholds"},
+    {"selftest", command_selftest,
+     "does the load tester tell the truth? truth tests against a server of its own"},
 };
 
 #define COMMANDS (sizeof commands / sizeof commands[0])

@@ -24,12 +24,12 @@ static void swap(struct retry_entry *a, struct retry_entry *b)
     *b = kept;
 }
 
-void retry_queue_push(struct retry_queue *queue, int64_t at_ns, struct exchange *exchange)
+void retry_queue_push(struct retry_queue *queue, int64_t at_ns, void *item)
 {
     assert(queue->count < queue->capacity);
     struct retry_entry *heap = queue->heap;
     size_t at = queue->count++;
-    heap[at] = (struct retry_entry){at_ns, exchange};
+    heap[at] = (struct retry_entry){at_ns, item};
     for (; at > 0 && heap[at].at_ns < heap[(at - 1) / 2].at_ns; at = (at - 1) / 2)
         swap(&heap[at], &heap[(at - 1) / 2]);
 }
@@ -39,12 +39,12 @@ int64_t retry_queue_next_ns(const struct retry_queue *queue)
     return queue->count > 0 ? queue->heap[0].at_ns : CLOCK_NEVER;
 }
 
-struct exchange *retry_queue_pop_due(struct retry_queue *queue, int64_t now_ns)
+void *retry_queue_pop_due(struct retry_queue *queue, int64_t now_ns)
 {
     struct retry_entry *heap = queue->heap;
     if (queue->count == 0 || heap[0].at_ns > now_ns)
         return NULL;
-    struct exchange *earliest = heap[0].exchange;
+    void *earliest = heap[0].item;
     heap[0] = heap[--queue->count];
     for (size_t at = 0;;) {
         size_t least = at;

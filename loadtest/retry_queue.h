@@ -1,6 +1,6 @@
 /*
- * Exchanges that wait for their next attempt, the earliest first: a binary heap of bounded size,
- * allocated once. Used by one thread.
+ * What waits for its time, the earliest first: exchanges for their next attempt, the stall server's
+ * connections for their answer. A binary heap of bounded size, allocated once. Used by one thread.
  */
 #ifndef FLASHOVER_LOADTEST_RETRY_QUEUE_H
 #define FLASHOVER_LOADTEST_RETRY_QUEUE_H
@@ -8,11 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct exchange;
-
 struct retry_entry {
     int64_t at_ns; /* monotonic */
-    struct exchange *exchange;
+    void *item;
 };
 
 struct retry_queue {
@@ -27,12 +25,12 @@ int retry_queue_init(struct retry_queue *queue, size_t capacity)
 void retry_queue_destroy(struct retry_queue *queue);
 
 /* There must be room. */
-void retry_queue_push(struct retry_queue *queue, int64_t at_ns, struct exchange *exchange);
+void retry_queue_push(struct retry_queue *queue, int64_t at_ns, void *item);
 
 /* When the earliest is due; CLOCK_NEVER when there is none. */
 int64_t retry_queue_next_ns(const struct retry_queue *queue);
 
 /* Takes the earliest out; NULL when none is due at now_ns. */
-struct exchange *retry_queue_pop_due(struct retry_queue *queue, int64_t now_ns);
+void *retry_queue_pop_due(struct retry_queue *queue, int64_t now_ns);
 
 #endif
