@@ -10,9 +10,11 @@ static const char usage[] =
     "\n"
     "  run      sends one load at a fixed rate and says what came back\n"
     "  matrix   sets the fire off and puts it out: four runs, bug and fix of query and map\n"
+    "  serve    runs loads that are asked for over HTTP\n"
     "\n"
     "loadtest COMMAND --help lists its options.\n"
-    "exit: 0 pass, 1 trouble, 2 usage, 99 failed, 105 stopped by a signal, 111 invalid\n";
+    "exit: 0 pass, 1 trouble, 2 usage, 99 failed, 105 stopped by a signal,\n"
+    "106 serve cannot listen, 111 invalid\n";
 
 int command_dispatch(int argc, char **argv, struct stop *stop)
 {
@@ -21,6 +23,8 @@ int command_dispatch(int argc, char **argv, struct stop *stop)
         return command_run(argc - 1, argv + 1, stop);
     if (strcmp(name, "matrix") == 0)
         return command_matrix(argc - 1, argv + 1, stop);
+    if (strcmp(name, "serve") == 0)
+        return command_serve(argc - 1, argv + 1, stop);
     if (strcmp(name, "--help") == 0 || strcmp(name, "help") == 0) {
         fputs(usage, stdout);
         return EXIT_PASS;
@@ -30,9 +34,9 @@ int command_dispatch(int argc, char **argv, struct stop *stop)
         return EXIT_PASS;
     }
     if (*name)
-        fprintf(stderr, "loadtest: unknown command '%s' (run|matrix; see --help)\n", name);
+        fprintf(stderr, "loadtest: unknown command '%s' (run|matrix|serve; see --help)\n", name);
     else
-        fputs("loadtest: a command is missing (run|matrix; see --help)\n", stderr);
+        fputs("loadtest: a command is missing (run|matrix|serve; see --help)\n", stderr);
     return EXIT_USAGE;
 }
 

@@ -13,6 +13,7 @@ int command_dispatch(int argc, char **argv, struct stop *stop);
 
 int command_run(int argc, char **argv, struct stop *stop);
 int command_matrix(int argc, char **argv, struct stop *stop);
+int command_serve(int argc, char **argv, struct stop *stop);
 
 /* Parses a command's arguments: EXIT_PASS when the command is to be run, else *status is what it
  * ends with. Commands have no positional arguments. */
