@@ -19,6 +19,9 @@
 /* Of a temporary file beside "ID.json", as run_json_write_file() names it. */
 #define TEMPORARY_SUFFIX_LENGTH 7
 
+/* What every record has, as texts. */
+static const char *const record_keys[] = {"id", "state", "started", "url"};
+
 struct entry {
     char id[RUN_ID_SIZE];
     json_t *summary; /* what the list shows; owned */
@@ -76,9 +79,8 @@ static void path_of(const struct run_store *store, const char *id, char path[PAT
 static json_t *summary_of(const json_t *record)
 {
     json_t *summary = json_object();
-    static const char *const keys[] = {"id", "state", "started", "url"};
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-        json_object_set(summary, keys[i], json_object_get(record, keys[i]));
+    for (size_t i = 0; i < sizeof record_keys / sizeof record_keys[0]; i++)
+        json_object_set(summary, record_keys[i], json_object_get(record, record_keys[i]));
     json_t *word = json_object_get(json_object_get(record, "verdict"), "status");
     json_object_set_new(summary, "verdict", word ? json_incref(word) : json_null());
     return summary;
@@ -137,8 +139,10 @@ static json_t *read_record(const struct run_store *store, const char *id)
     json_error_t error;
     path_of(store, id, path);
     json_t *record = json_load_file(path, 0, &error);
-    const char *named = json_string_value(json_object_get(record, "id"));
-    if (named && strcmp(named, id) == 0 && json_is_string(json_object_get(record, "state")))
+    bool ok = true;
+    for (size_t i = 0; i < sizeof record_keys / sizeof record_keys[0]; i++)
+        ok = ok && json_is_string(json_object_get(record, record_keys[i]));
+    if (ok && strcmp(json_string_value(json_object_get(record, "id")), id) == 0)
         return record;
     json_decref(record);
     return NULL;
