@@ -34,6 +34,8 @@ python3               # the integration tests
 python3-pytest        # their runner
 python3-pytest-xdist  # two of them at a time
 python3-psycopg2      # their own look into the database
+python3-yaml          # reads docs/openapi.yaml
+python3-jsonschema    # holds real answers against it
 LIST
         bench) cat <<'LIST' ;;
 wrk                   # closed-loop load, as the yardstick (pgbench comes with the server)

@@ -1,12 +1,17 @@
 """`loadtest serve` as a context manager: on a free port, with a folder for its runs, ended with the test."""
+import contextlib
 import json
 import subprocess
 import time
 
+import pytest
+
 from http_client import Client
-from loadtest_support import DEADLINE_S, LOADTEST, check_ledger, environment, wait_for
+from loadtest_support import DEADLINE_S, ITEMS, LOADTEST, check_ledger, environment, wait_for
+from stall_server import StallServer
 
 OPTIONS = {"listen": "127.0.0.1:0"}
+LONG = {"rate": 50, "duration": "300s"}  # a run that lasts until the test ends it
 
 
 class LoadServer:
@@ -105,3 +110,29 @@ def events(response, count=None):
         else:
             assert line.startswith(":"), line
     return found
+
+
+def file_of(server, run_id):
+    return server.runs / f"{run_id}.json"
+
+
+# Fixtures, for the tests that import them.
+
+
+@pytest.fixture(name="target")
+def fixture_target():
+    with StallServer(items=ITEMS) as server:
+        yield server
+
+
+@pytest.fixture(name="start")
+def fixture_start(target, tmp_path):
+    """start(option=…) -> a LoadServer for the target, on the test's own runs."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **options: stack.enter_context(
+            LoadServer(tmp_path / "runs", options.pop("url", target.base), **options))
+
+
+@pytest.fixture(name="server")
+def fixture_server(start):
+    return start()
