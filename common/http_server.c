@@ -162,6 +162,15 @@ static bool token_is_right(const struct http_server *server, struct MHD_Connecti
     return !server->config.token || http_token_matches(server->config.token, given);
 }
 
+/* The token is what a stranger's page cannot have. */
+static bool is_strangers_page(const struct http_server *server, struct MHD_Connection *connection)
+{
+    return server->config.own_pages_only && !server->config.token &&
+           !http_token_is_local(
+               MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST),
+               MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Origin"));
+}
+
 static enum MHD_Result send_response(struct http_server *server, const struct exchange *exchange,
                                      struct http_response *response, const char *allow, bool close)
 {
@@ -217,6 +226,10 @@ static enum MHD_Result answer(struct http_server *server, struct exchange *excha
     } else if (!token_is_right(server, request->connection)) {
         http_response_error(request, &response, MHD_HTTP_UNAUTHORIZED, -401,
                             "this port wants the header 'Authorization: Bearer TOKEN'");
+    } else if (is_strangers_page(server, request->connection)) {
+        http_response_error(
+            request, &response, MHD_HTTP_FORBIDDEN, -403,
+            "this port takes no requests from other sites' pages; see Host, Origin");
     } else if (!route && allow.size_bytes) {
         http_response_error(request, &response, MHD_HTTP_METHOD_NOT_ALLOWED, -405,
                             "this path does not take this method; see the header Allow");

@@ -67,6 +67,9 @@ struct http_server_config {
     size_t max_body_bytes;
     const char *token; /* when not NULL, every request must carry "Authorization: Bearer TOKEN"
                           (else 401) */
+    /* Without a token: refuses (403) what a browser sends on behalf of another site's page, told by
+     * its headers Origin and Host. */
+    bool own_pages_only;
     const struct http_route *routes;
     size_t route_count;
     void *context; /* handed to handlers and the observer */

@@ -1,6 +1,7 @@
 #include "common/http_token.h"
 
 #include "common/check.h"
+#include "common/options.h"
 
 #include <errno.h>
 
@@ -30,4 +31,15 @@ bool http_token_matches(const char *token, const char *authorization)
     for (size_t i = 0; token[i]; i++)
         difference |= (unsigned)((unsigned char)token[i] ^ (unsigned char)authorization[7 + i]);
     return difference == 0;
+}
+
+bool http_token_is_local(const char *host, const char *origin)
+{
+    char name[256];
+    uint16_t port;
+    if (origin && (!host || strncmp(origin, "http://", 7) != 0 || strcmp(origin + 7, host) != 0))
+        return false;
+    if (!host || options_is_loopback(host))
+        return true;
+    return options_split_address(host, name, sizeof name, &port) == 0 && options_is_loopback(name);
 }

@@ -61,12 +61,17 @@ static bool reserve(const struct api *api, const struct http_request *request,
     return false;
 }
 
-static void answer_started(const struct api *api, const char *id,
+static void answer_started(const struct api *api, const char *id, json_t *asked,
                            const struct http_request *request, struct http_response *response)
 {
     json_t *record = run_store_load(api->store, id);
-    api_answer(request, response, record);
-    if (!record)
+    /* As it began: by now a short run may have ended. */
+    json_t *started = json_pack("{s:s, s:s, s:O?, s:O?, s:O}", "id", id, "state", RUN_STATE_RUNNING,
+                                "started", json_object_get(record, "started"), "url",
+                                json_object_get(record, "url"), "asked", asked);
+    json_decref(record);
+    api_answer(request, response, started);
+    if (response->status != 200)
         return;
     response->status = 202;
     snprintf(response->location, sizeof response->location, "/v1/runs/%s", id);
@@ -88,7 +93,7 @@ static void start(const struct api *api, const struct run_request *wanted,
     }
     switch (run_control_start(api->control, &settings, wanted->body, id, why, sizeof why)) {
     case RUN_CONTROL_OK:
-        answer_started(api, id, request, response);
+        answer_started(api, id, wanted->body, request, response);
         break;
     case RUN_CONTROL_UNWATCHED:
         api_refuse(request, response, 502, why);

@@ -157,6 +157,7 @@ static int serve(const struct serve_options *options, struct stop *stop)
                                               .max_connections = MAX_CONNECTIONS,
                                               .max_body_bytes = MAX_BODY_BYTES,
                                               .token = options->token_file ? options->token : NULL,
+                                              .own_pages_only = true,
                                               .routes = api_routes,
                                               .route_count = api_route_count,
                                               .context = &api};

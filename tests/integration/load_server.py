@@ -20,6 +20,7 @@ class LoadServer:
         self.arguments = [f"--{name.replace('_', '-')}={value}" for name, values in given.items()
                           for value in (values if isinstance(values, list) else [values])]
         self.runs = runs
+        self.target = target
         self.log_file = runs.parent / f"{runs.name}.log"
         self.token = token
 

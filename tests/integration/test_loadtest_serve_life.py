@@ -9,7 +9,8 @@ import socket
 import pytest
 
 from http_client import Client
-from load_server import LONG, events, file_of, fixture_server, fixture_start, fixture_target  # noqa: F401: fixtures
+from load_server import LONG, LoadServer, events, file_of
+from load_server import fixture_server, fixture_start, fixture_target  # noqa: F401: fixtures
 from loadtest_support import ITEMS, check_ledger, loadtest, wait_for
 from stall_server import Answer
 
@@ -207,6 +208,25 @@ def test_the_token(start, tmp_path):
             assert answer.status == 401 and answer.headers["WWW-Authenticate"] == "Bearer"
     assert server.get("/v1/runs").json() == {"runs": []}
     server.finished(server.start_run(rate=100, duration=0.1, items=ITEMS))
+
+
+def test_no_page_of_another_site_starts_a_run(server, tmp_path):
+    """A browser lets any page send a POST to this machine; a page's name may even be made to point here."""
+    own = f"127.0.0.1:{server.port}"
+    for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": f"https://{own}"},
+                    {"Origin": "http://127.0.0.1:1"}, {"Host": "evil.example"}, {"Host": f"evil.example:{server.port}"},
+                    {"Host": f"127.0.0.1.evil.example:{server.port}"}, {"Host": ""},
+                    {"Host": "evil.example", "Origin": "http://evil.example"}):
+        answer = server.client.request("POST", "/v1/runs", body=b"{}", headers=headers)
+        assert answer.status == 403 and answer.error()[0] == -403, headers
+    assert server.get("/v1/runs").json() == {"runs": []}
+    for headers in ({"Origin": f"http://{own}"}, {"Host": "localhost:8090"}, {"Host": "[::1]:8090"}, {"Host": "localhost"}):
+        assert server.client.request("GET", "/v1/runs", headers=headers).status == 200, headers
+    assert server.client.raw(b"GET /v1/runs HTTP/1.0\r\n\r\n").status == 200
+    # who has the token is no stranger, whatever way it comes
+    (tmp_path / "token").write_text("sesame")
+    with LoadServer(tmp_path / "others", server.target, token="sesame", token_file=tmp_path / "token") as guarded:
+        assert guarded.client.request("GET", "/v1/runs", headers={"Host": "proxy.example"}).status == 200
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
