@@ -15,10 +15,11 @@ LONG = {"rate": 50, "duration": "300s"}  # a run that lasts until the test ends 
 
 
 class LoadServer:
-    def __init__(self, runs, target, token=None, **options):
+    def __init__(self, runs, target, token=None, program=LOADTEST, **options):
         given = {**OPTIONS, "runs_dir": runs, "url": target, **options}
         self.arguments = [f"--{name.replace('_', '-')}={value}" for name, values in given.items()
                           for value in (values if isinstance(values, list) else [values])]
+        self.program = program
         self.runs = runs
         self.target = target
         self.log_file = runs.parent / f"{runs.name}.log"
@@ -27,7 +28,7 @@ class LoadServer:
     def __enter__(self):
         self.log_file.unlink(missing_ok=True)
         with open(self.log_file, "wb") as log:
-            self.process = subprocess.Popen([LOADTEST, "serve", *self.arguments], stdout=log, stderr=log,
+            self.process = subprocess.Popen([self.program, "serve", *self.arguments], stdout=log, stderr=log,
                                             stdin=subprocess.DEVNULL, env=environment())
         wait_for(lambda: self.started() or self.process.poll() is not None)
         assert self.process.poll() is None, self.log()
