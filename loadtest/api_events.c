@@ -78,5 +78,7 @@ void api_run_events(void *context, const struct http_request *request,
     stream->api = api;
     snprintf(stream->id, sizeof stream->id, "%s", request->tail);
     response->content_type = "text/event-stream";
-    response->stream = (struct http_stream){next_event, release_stream, stream};
+    response->stream.next = next_event;
+    response->stream.release = release_stream;
+    response->stream.context = stream;
 }

@@ -35,8 +35,6 @@ void api_run_histogram(void *context, const struct http_request *request,
                        struct http_response *response)
 {
     const char *of;
-    size_t at;
-    json_t *step;
     if (http_request_argument(request, "of", &of) == 0)
         of = "response";
     if (strcmp(of, "response") != 0 && strcmp(of, "service") != 0) {
@@ -52,11 +50,12 @@ void api_run_histogram(void *context, const struct http_request *request,
         return;
     struct text *out = &response->body;
     const json_t *latency = json_object_get(json_object_get(record, "latency_ms"), of);
+    const json_t *steps = json_object_get(json_object_get(record, "spectrum"), of);
     response->content_type = "text/plain; charset=utf-8";
     text_addf(out, "%12s %14s %10s %14s\n\n", "Value", "Percentile", "TotalCount",
               "1/(1-Percentile)");
-    json_array_foreach (json_object_get(json_object_get(record, "spectrum"), of), at, step)
-        add_step(out, step);
+    for (size_t i = 0; i < json_array_size(steps); i++)
+        add_step(out, json_array_get(steps, i));
     text_addf(out, "#[Mean = %.3f, Max = %.3f, Total count = %lld; in ms]\n",
               json_number_value(json_object_get(latency, "mean")),
               json_number_value(json_object_get(latency, "max")),

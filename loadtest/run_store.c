@@ -211,7 +211,8 @@ struct run_store *run_store_open(const char *directory, size_t keep, char *why, 
 {
     struct run_store *store = calloc(1, sizeof *store);
     struct entry *entries = calloc(keep + 1, sizeof *entries);
-    DIR *listing = NULL;
+    struct dirent **listing;
+    int found;
     snprintf(why, why_size, "out of memory");
     if (!store || !entries)
         goto failed;
@@ -225,14 +226,16 @@ struct run_store *run_store_open(const char *directory, size_t keep, char *why, 
     }
     if (lock_directory(store, why, why_size))
         goto failed;
-    listing = opendir(directory);
-    if (!listing) {
+    found = scandir(directory, &listing, NULL, NULL);
+    if (found < 0) {
         snprintf(why, why_size, "cannot read '%s': %s", directory, strerrordesc_np(errno));
         goto failed;
     }
-    for (struct dirent *file = readdir(listing); file; file = readdir(listing))
-        take_file(store, file->d_name);
-    closedir(listing);
+    for (int i = 0; i < found; i++) {
+        take_file(store, listing[i]->d_name);
+        free(listing[i]);
+    }
+    free(listing);
     CHECK_PTHREAD(pthread_mutex_init(&store->lock, NULL));
     return store;
 failed:
