@@ -226,7 +226,7 @@ struct run_store *run_store_open(const char *directory, size_t keep, char *why, 
     }
     if (lock_directory(store, why, why_size))
         goto failed;
-    found = scandir(directory, &listing, NULL, NULL);
+    found = scandir(directory, &listing, NULL, alphasort);
     if (found < 0) {
         snprintf(why, why_size, "cannot read '%s': %s", directory, strerrordesc_np(errno));
         goto failed;

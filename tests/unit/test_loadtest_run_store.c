@@ -19,7 +19,7 @@ static int is_no_dot(const struct dirent *file)
 static size_t look_at_files(bool and_remove)
 {
     struct dirent **found;
-    int count = scandir(runs, &found, is_no_dot, NULL);
+    int count = scandir(runs, &found, is_no_dot, alphasort);
     for (int i = 0; i < count; i++) {
         char path[512];
         snprintf(path, sizeof path, "%s/%s", runs, found[i]->d_name);
