@@ -2,6 +2,8 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/http_response.h"
+#include "common/http_token.h"
 #include "common/log.h"
 #include "common/options.h"
 
@@ -46,6 +48,7 @@ struct http_server {
 struct exchange {
     struct http_request request;
     struct text body;
+    struct text tail;
     bool body_too_large;
 };
 
@@ -107,26 +110,21 @@ unsigned http_request_argument(const struct http_request *request, const char *n
     return search.found;
 }
 
-void http_response_error(const struct http_request *request, struct http_response *response,
-                         int status, int ecode, const char *message)
+/* *tail and *tail_size become what stands for the '*'. */
+static bool route_matches(const struct http_route *route, const char *path, const char **tail,
+                          size_t *tail_size)
 {
-    text_clear(&response->body);
-    response->status = status;
-    response->content_type = "application/json";
-    text_addf(&response->body, "{\"ecode\":%d,\"message\":", ecode);
-    text_add_json_string(&response->body, message, strlen(message));
-    text_addf(&response->body, ",\"request_id\":\"%s\"}\n", request->id);
-}
-
-static bool route_matches(const struct http_route *route, const char *path, const char **tail)
-{
-    size_t length = strlen(route->path);
-    if (length > 0 && route->path[length - 1] == '*') {
-        *tail = path + length - 1;
-        return strncmp(path, route->path, length - 1) == 0 && **tail && !strchr(*tail, '/');
-    }
+    const char *star = strchr(route->path, '*');
+    size_t before = star ? (size_t)(star - route->path) : 0;
     *tail = "";
-    return strcmp(path, route->path) == 0;
+    *tail_size = 0;
+    if (!star)
+        return strcmp(path, route->path) == 0;
+    if (strncmp(path, route->path, before) != 0)
+        return false;
+    *tail = path + before;
+    *tail_size = strcspn(*tail, "/");
+    return *tail_size > 0 && strcmp(*tail + *tail_size, star + 1) == 0;
 }
 
 static bool method_matches(const struct http_route *route, const char *method)
@@ -137,47 +135,48 @@ static bool method_matches(const struct http_route *route, const char *method)
 
 /* Finds the route; where only the method is wrong, *allow lists the path's methods. */
 static const struct http_route *find_route(const struct http_server *server,
-                                           struct http_request *request, struct text *allow)
+                                           struct exchange *exchange, struct text *allow)
 {
+    struct http_request *request = &exchange->request;
+    const char *tail;
+    size_t tail_size;
+    request->tail = "";
     for (size_t i = 0; i < server->config.route_count; i++) {
         const struct http_route *route = &server->config.routes[i];
-        if (!route_matches(route, request->path, &request->tail))
+        if (!route_matches(route, request->path, &tail, &tail_size))
             continue;
-        if (method_matches(route, request->method))
+        if (method_matches(route, request->method)) {
+            text_append(&exchange->tail, tail, tail_size);
+            request->tail = exchange->tail.failed ? "" : exchange->tail.data;
             return route;
+        }
         text_addf(allow, "%s%s%s", allow->size_bytes ? ", " : "", route->method,
                   strcmp(route->method, "GET") == 0 ? ", HEAD" : "");
     }
     return NULL;
 }
 
-/* Compares in a time that does not tell how much of the token was right. */
 static bool token_is_right(const struct http_server *server, struct MHD_Connection *connection)
 {
-    const char *token = server->config.token;
     const char *given = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Authorization");
-    if (!token)
-        return true;
-    if (!given || strncmp(given, "Bearer ", 7) != 0 || strlen(given + 7) != strlen(token))
-        return false;
-    unsigned difference = 0;
-    for (size_t i = 0; token[i]; i++)
-        difference |= (unsigned)((unsigned char)token[i] ^ (unsigned char)given[7 + i]);
-    return difference == 0;
+    return !server->config.token || http_token_matches(server->config.token, given);
+}
+
+/* The token is what a stranger's page cannot have. */
+static bool is_strangers_page(const struct http_server *server, struct MHD_Connection *connection)
+{
+    return server->config.own_pages_only && !server->config.token &&
+           !http_token_is_local(
+               MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST),
+               MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Origin"));
 }
 
 static enum MHD_Result send_response(struct http_server *server, const struct exchange *exchange,
                                      struct http_response *response, const char *allow, bool close)
 {
-    struct MHD_Response *out = NULL;
-    if (!response->body.failed)
-        out = MHD_create_response_from_buffer(response->body.size_bytes, response->body.data,
-                                              MHD_RESPMEM_MUST_FREE);
-    if (!out) {
-        text_clear(&response->body);
+    struct MHD_Response *out = http_response_make(response);
+    if (!out)
         return MHD_NO; /* out of memory: the connection is closed, never a body cut short */
-    }
-    response->body = (struct text){0};
     MHD_add_response_header(out, "X-Request-Id", exchange->request.id);
     MHD_add_response_header(out, MHD_HTTP_HEADER_CONTENT_TYPE, response->content_type);
     if (allow)
@@ -189,6 +188,8 @@ static enum MHD_Result send_response(struct http_server *server, const struct ex
         snprintf(seconds, sizeof seconds, "%d", response->retry_after_s);
         MHD_add_response_header(out, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
     }
+    if (response->location[0])
+        MHD_add_response_header(out, MHD_HTTP_HEADER_LOCATION, response->location);
     if (close || atomic_load(&server->stopping))
         MHD_add_response_header(out, MHD_HTTP_HEADER_CONNECTION, "close");
     enum MHD_Result result =
@@ -211,7 +212,7 @@ static enum MHD_Result answer(struct http_server *server, struct exchange *excha
     struct http_request *request = &exchange->request;
     struct http_response response = {.status = MHD_HTTP_OK, .content_type = "application/json"};
     struct text allow = {0};
-    const struct http_route *route = find_route(server, request, &allow);
+    const struct http_route *route = find_route(server, exchange, &allow);
     bool over_limit = is_over_limit(request->connection);
     char message[160];
 
@@ -225,6 +226,10 @@ static enum MHD_Result answer(struct http_server *server, struct exchange *excha
     } else if (!token_is_right(server, request->connection)) {
         http_response_error(request, &response, MHD_HTTP_UNAUTHORIZED, -401,
                             "this port wants the header 'Authorization: Bearer TOKEN'");
+    } else if (is_strangers_page(server, request->connection)) {
+        http_response_error(
+            request, &response, MHD_HTTP_FORBIDDEN, -403,
+            "this port takes no requests from other sites' pages; see Host, Origin");
     } else if (!route && allow.size_bytes) {
         http_response_error(request, &response, MHD_HTTP_METHOD_NOT_ALLOWED, -405,
                             "this path does not take this method; see the header Allow");
@@ -314,6 +319,7 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **ex
         return;
     *exchange_slot = NULL;
     text_clear(&exchange->body);
+    text_clear(&exchange->tail);
     free(exchange);
     CHECK_PTHREAD(pthread_mutex_lock(&server->lock));
     assert(server->in_flight > 0);

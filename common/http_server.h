@@ -20,7 +20,7 @@ struct http_request {
     const char *method;
     const char *path; /* percent-decoded, but left as it came where it holds %00, at which a C
                          string would end */
-    const char *tail; /* what stands where the route has its '*' */
+    const char *tail; /* what stands where the route has its '*'; "" without one */
     const char *body; /* NUL-terminated; "" when there is none */
     size_t body_size_bytes;
     char id[HTTP_REQUEST_ID_SIZE];
@@ -28,12 +28,25 @@ struct http_request {
     struct MHD_Connection *connection;
 };
 
+/* An answer that is not there whole when it begins, as server-sent events are. */
+struct http_stream {
+    /* Appends the next piece, or returns false at the end. Called in the connection's thread when
+     * the client has taken what came before, so a slow client holds up nothing but its own thread.
+     * It may block, but a client that hung up is noticed only by the next piece: at most a second
+     * or so. It must end by itself when the program is to stop. */
+    bool (*next)(void *context, struct text *piece);
+    void (*release)(void *context); /* called once, however the answer ends */
+    void *context;
+};
+
 /* Filled by a handler; the server frees the body. */
 struct http_response {
     int status;
     const char *content_type;
     struct text body;
-    int retry_after_s; /* 0: no Retry-After */
+    struct http_stream stream; /* with `next` set, this is sent in the body's place */
+    int retry_after_s;         /* 0: no Retry-After */
+    char location[128];        /* "": no Location */
 };
 
 /* Runs in the connection's own thread. */
@@ -42,7 +55,8 @@ typedef void http_handler(void *context, const struct http_request *request,
 
 struct http_route {
     const char *method; /* a GET route answers HEAD too */
-    const char *path;   /* a last character '*' stands for any non-empty rest without a slash */
+    const char
+        *path; /* one '*', at most, stands for anything without a slash, but not for nothing */
     http_handler *handler;
 };
 
@@ -53,6 +67,9 @@ struct http_server_config {
     size_t max_body_bytes;
     const char *token; /* when not NULL, every request must carry "Authorization: Bearer TOKEN"
                           (else 401) */
+    /* Without a token: refuses (403) what a browser sends on behalf of another site's page, told by
+     * its headers Origin and Host. */
+    bool own_pages_only;
     const struct http_route *routes;
     size_t route_count;
     void *context; /* handed to handlers and the observer */

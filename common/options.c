@@ -2,6 +2,7 @@
 
 #include "common/check.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
@@ -19,7 +20,7 @@ static void environment_name(const char *option, char out[ENVIRONMENT_NAME_SIZE]
     out[at] = '\0';
 }
 
-static void range_text(const struct option *option, char *out, size_t size)
+void options_range(const struct option *option, char *out, size_t size)
 {
     if (option->kind == OPTION_CHOICE)
         snprintf(out, size, "%s", option->choices);
@@ -128,28 +129,39 @@ static void complain(const struct options_program *program, const struct option 
                      const char *prefix, const char *name, const char *value, FILE *err)
 {
     char range[256];
-    range_text(option, range, sizeof range);
+    options_range(option, range, sizeof range);
     fprintf(err, "%s: %s%s: '%s' is not in the range %s\n", program->name, prefix, name, value,
             range);
 }
 
-static bool set_defaults_and_environment(const struct options_program *program, FILE *err)
+bool options_set(struct option *option, const char *text)
+{
+    return option_set(option, text, OPTION_FROM_COMMAND_LINE);
+}
+
+void options_set_defaults(struct option *table, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct option *option = &table[i];
+        option->origin = OPTION_FROM_DEFAULT;
+        if (option->fallback) {
+            bool ok = option_set(option, option->fallback, OPTION_FROM_DEFAULT);
+            assert(ok);
+        } else if (option->kind == OPTION_TEXT) {
+            *(const char **)option->value = NULL;
+        } else {
+            assert(option->kind == OPTION_LIST);
+            ((struct option_list *)option->value)->count = 0;
+        }
+    }
+}
+
+static bool set_environment(const struct options_program *program, FILE *err)
 {
     for (size_t i = 0; i < program->count; i++) {
         struct option *option = &program->table[i];
         char variable[ENVIRONMENT_NAME_SIZE];
         environment_name(option->name, variable);
-        if (option->fallback) {
-            bool ok = option_set(option, option->fallback, OPTION_FROM_DEFAULT);
-            assert(ok);
-        } else {
-            assert(option->kind == OPTION_TEXT || option->kind == OPTION_LIST);
-            if (option->kind == OPTION_TEXT)
-                *(const char **)option->value = NULL;
-            else
-                ((struct option_list *)option->value)->count = 0;
-            option->origin = OPTION_FROM_DEFAULT;
-        }
         /* compose passes variables that are not set as empty ones */
         const char *given = getenv(variable);
         if (given && *given && !option_set(option, given, OPTION_FROM_ENVIRONMENT)) {
@@ -167,7 +179,7 @@ static void print_help(const struct options_program *program, FILE *out)
         const struct option *option = &program->table[i];
         char range[256];
         char name[64];
-        range_text(option, range, sizeof range);
+        options_range(option, range, sizeof range);
         snprintf(name, sizeof name, "--%s %s", option->name, option->argument);
         fprintf(out, "  %-32s %s (%s; default %s)\n", name, option->help, range,
                 option->fallback ? option->fallback : "none");
@@ -226,7 +238,8 @@ enum options_outcome options_parse(const struct options_program *program, int ar
             return OPTIONS_EXIT_OK;
         }
     }
-    if (!set_defaults_and_environment(program, err))
+    options_set_defaults(program->table, program->count);
+    if (!set_environment(program, err))
         return OPTIONS_EXIT_USAGE;
     for (int i = 1; i < argc; i++) {
         if (options_over || strncmp(argv[i], "--", 2) != 0)
@@ -243,6 +256,14 @@ bool options_parse_duration(const char *text, double min_s, double max_s, double
 {
     const struct option option = {.kind = OPTION_DURATION, .min = min_s, .max = max_s};
     return parse_real(&option, text, seconds);
+}
+
+bool options_is_loopback(const char *host)
+{
+    struct in_addr v4;
+    if (strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0)
+        return true;
+    return inet_pton(AF_INET, host, &v4) == 1 && (ntohl(v4.s_addr) >> 24) == 127;
 }
 
 int options_split_address(const char *address, char *host, size_t host_size, uint16_t *port)

@@ -62,9 +62,22 @@ enum options_outcome {
 enum options_outcome options_parse(const struct options_program *program, int argc, char **argv,
                                    int *positional_count, FILE *out, FILE *err);
 
+/* Gives each option of a table its default, whatever the environment says. */
+void options_set_defaults(struct option *table, size_t count);
+
+/* Sets an option as the command line does; a LIST gets one more. False, and nothing is changed,
+ * when `text` is not in its range. The value may point into `text`. */
+bool options_set(struct option *option, const char *text);
+
+/* The range as --help and errors name it: "1..1000", "0..60 s", "auto|feed|status", "text". */
+void options_range(const struct option *option, char *out, size_t size);
+
 /* Splits "HOST:PORT", "[V6]:PORT" (PORT 0..65535) into host (at least 256 bytes) and port. Returns
  * 0, or -1. */
 int options_split_address(const char *address, char *host, size_t host_size, uint16_t *port);
+
+/* Whether a host is numeric loopback, or the name that always is. */
+bool options_is_loopback(const char *host);
 
 /* Reads a duration as OPTION_DURATION does ("2", "1.5s", "200ms", "2m", "1h"), min_s..max_s. */
 bool options_parse_duration(const char *text, double min_s, double max_s, double *seconds);

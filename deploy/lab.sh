@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The lab on one machine: a private PostgreSQL, the service under a supervisor, and for the demo the load tester.
+# The lab on one machine: a private PostgreSQL, the service under a supervisor, and the load tester.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -51,6 +51,8 @@ teardown() {
         kill -s TERM -- "-$pid" 2>/dev/null || true # it leads a process group of its own
         end_registered "$home/setup.pid" 5 TERM KILL || true
     fi
+    # The load tester first: it closes the books of a run while the service is there to be asked.
+    end_registered "$home/loadtest.pid" 12 TERM KILL || true
     end_registered "$home/supervisor.pid" 10 TERM KILL || true
     end_registered "$home/service.pid" 5 KILL || true
     if [[ -n $temp && -d $temp ]]; then
@@ -60,7 +62,7 @@ teardown() {
         fi
         remove_folder "$temp"
     fi
-    rm -f "$home"/{temp,env,admin-token,setup.pid,setup.log,supervisor.pid,service.pid} "$home"/*.new
+    rm -f "$home"/{temp,env,admin-token,setup.pid,setup.log,supervisor.pid,service.pid,loadtest.pid} "$home"/*.new
 }
 
 # A process that was just told to end may still write for a moment.
@@ -246,6 +248,35 @@ start_service() {
     wait_ready "http://127.0.0.1:$port/readyz"
 }
 
+# $1: its port, ten above the public one. It has no supervisor: it is not what is to crash.
+start_loadtest() {
+    local port=$1 deadline loadtest
+    run_loadtest "$port" {guard_in}>&- {lock}>&- >"$home/loadtest.log" 2>&1 </dev/null &
+    loadtest=$!
+    deadline=$(($(now_ms) + ready_timeout_s * 1000))
+    until curl --silent --fail --noproxy '*' --max-time 1 --output /dev/null "http://127.0.0.1:$port/healthz"; do
+        kill -0 "$loadtest" 2>/dev/null || fail "the load tester did not start: $(tail -n 1 "$home/loadtest.log")"
+        (($(now_ms) < deadline)) || fail "the load tester is not ready after $ready_timeout_s s"
+        sleep 0.05
+    done
+    disown "$loadtest"
+}
+
+# In a process of its own, which becomes the load tester. Registers itself and then looks for the mark, as the supervisor
+# does: whoever ends the lab meanwhile sees one of the two.
+run_loadtest() {
+    local port=$1 url=http://127.0.0.1:$(($1 - 10)) name
+    register_process "$home/loadtest.pid" "$BASHPID"
+    [[ ! -e $temp/ending ]] || exit 0
+    # Of the environment nothing counts, and the databases' URLs are none of its business.
+    for name in "${!FLASHOVER_@}"; do
+        unset "$name"
+    done
+    exec setsid "$root/build/loadtest" serve --listen "127.0.0.1:$port" --url "$url/v1/feeds/{feed}" \
+        --allow-target "$url" --admin-url "http://127.0.0.1:$((port - 9))" \
+        --admin-token-file "$home/admin-token" --runs-dir "$home/runs"
+}
+
 wait_ready() {
     local deadline=$(($(now_ms) + ready_timeout_s * 1000)) status
     while kill -0 "$supervisor" 2>/dev/null; do
@@ -289,13 +320,16 @@ ENV
 
 print_what_to_try() {
     local dir=${home#"$root/"} url=http://127.0.0.1:$port_base admin=http://127.0.0.1:$((port_base + 1)) make=''
+    local runs=http://127.0.0.1:$((port_base + 10))/v1/runs
     ((port_base == 8080)) || make=" PORT_BASE=$port_base"
     cat <<TRY
 The lab is up at $url, and healthy. Set the fire off:
 
   curl -sS -X PATCH $admin/v1/toggles -H "Authorization: Bearer \$(cat $dir/admin-token)" -d '{"query":"per_item","map":"unsafe"}'
   curl -sS -o /dev/null -w '%{http_code}\\n' "$url/v1/feeds/7?items=300"
-  build/loadtest run --url '$url/v1/feeds/{feed}'
+  curl -sS $runs -d '{"rate":20,"duration":"10s"}'     # every answer is checked; its figures: curl $runs/ID
+
+Or in this terminal:  build/loadtest run --url '$url/v1/feeds/{feed}'
 
 Look at it (the log with: make logs$make):
 
@@ -315,7 +349,7 @@ TRY
 cmd_work_up() {
     local port
     choose_lab
-    check_programs service
+    check_programs service loadtest
     take_lock "$root/build/.lab-$port_base.lock" "another make up or down of this lab is at work"
     if registered_pid "$home/supervisor.pid" >/dev/null && [[ -s $home/env ]]; then
         printf 'The lab is already up: . %s\n' "${home#"$root/"}/env"
@@ -324,7 +358,7 @@ cmd_work_up() {
     if [[ -d $home ]]; then
         teardown "$home" # what a crash of the machine left
     fi
-    for port in "$port_base" "$((port_base + 1))"; do
+    for port in "$port_base" "$((port_base + 1))" "$((port_base + 10))"; do
         port_is_free "$port" || fail "port $port is taken; choose another with PORT_BASE"
     done
     catch_signals
@@ -332,6 +366,7 @@ cmd_work_up() {
     start_guard remove
     start_database
     start_service "$port_base"
+    start_loadtest "$((port_base + 10))"
     write_env
     release_guard keep
     print_what_to_try

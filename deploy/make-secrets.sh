@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run by compose before anything else: makes the passwords and the admin token once, in two volumes. The service's volume
+# Run by compose before anything else: makes the passwords and the tokens once, in two volumes. The service's volume
 # holds only what the service may know.
 #
 # usage: make-secrets DATABASE_DIR SERVICE_DIR
@@ -22,6 +22,7 @@ for name in superuser owner app control; do
     make_once "$database_dir/$name"
 done
 make_once "$service_dir/admin-token"
+make_once "$service_dir/loadtest-token"
 
 # libpq's password file: host, port, database and role are matched by *, except for the role.
 {

@@ -14,6 +14,7 @@ static const struct {
     {"matrix", command_matrix,
      "sets the fire off and puts it out: four runs, bug and fix of query and map"},
     {"capacity", command_capacity, "finds the rate up to which the service keeps its thresholds"},
+    {"serve", command_serve, "runs loads that are asked for over HTTP"},
     {"selftest", command_selftest,
      "does the load tester tell the truth? truth tests against a server of its own"},
 };
@@ -26,7 +27,8 @@ static void print_usage(void)
     for (size_t i = 0; i < COMMANDS; i++)
         printf("  %-9s %s\n", commands[i].name, commands[i].help);
     fputs("\nloadtest COMMAND --help lists its options.\n"
-          "exit: 0 pass, 1 trouble, 2 usage, 99 failed, 105 stopped by a signal, 111 invalid\n",
+          "exit: 0 pass, 1 trouble, 2 usage, 99 failed, 105 stopped by a signal,\n"
+          "106 serve cannot listen, 111 invalid\n",
           stdout);
 }
 

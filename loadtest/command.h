@@ -15,6 +15,7 @@ int command_run(int argc, char **argv, struct stop *stop);
 int command_matrix(int argc, char **argv, struct stop *stop);
 int command_capacity(int argc, char **argv, struct stop *stop);
 int command_selftest(int argc, char **argv, struct stop *stop);
+int command_serve(int argc, char **argv, struct stop *stop);
 
 /* Parses a command's arguments: EXIT_PASS when the command is to be run, else *status is what it
  * ends with. Commands have no positional arguments. */

@@ -12,6 +12,7 @@ enum {
     RUN = LOAD_OPTIONS_RUN,
     MATRIX = LOAD_OPTIONS_MATRIX,
     CAPACITY = LOAD_OPTIONS_CAPACITY,
+    SERVE = LOAD_OPTIONS_SERVE,
     ALL = RUN | MATRIX | CAPACITY
 };
 
@@ -20,7 +21,7 @@ static const struct {
     size_t offset;
     struct option option;
 } rows[] = {
-    {ALL,
+    {ALL | SERVE,
      offsetof(struct load_options, url),
      {.name = "url",
       .kind = OPTION_TEXT,
@@ -145,13 +146,13 @@ static const struct {
       .max = 1000,
       .argument = "N",
       .help = "entries that a right answer has, where the URL has no ?items="}},
-    {ALL,
+    {ALL | SERVE,
      offsetof(struct load_options, admin_url),
      {.name = "admin-url",
       .kind = OPTION_TEXT,
       .argument = "URL",
       .help = "the service's admin port, for /metrics: crashes, pool, threads"}},
-    {ALL,
+    {ALL | SERVE,
      offsetof(struct load_options, admin_token_file),
      {.name = "admin-token-file",
       .kind = OPTION_TEXT,

@@ -29,7 +29,12 @@ struct load_options {
 };
 
 /* Which commands have an option. */
-enum load_option_set { LOAD_OPTIONS_RUN = 1, LOAD_OPTIONS_MATRIX = 2, LOAD_OPTIONS_CAPACITY = 4 };
+enum load_option_set {
+    LOAD_OPTIONS_RUN = 1,
+    LOAD_OPTIONS_MATRIX = 2,
+    LOAD_OPTIONS_CAPACITY = 4,
+    LOAD_OPTIONS_SERVE = 8
+};
 
 #define LOAD_OPTIONS_MAX 24
 

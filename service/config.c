@@ -2,10 +2,9 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/http_token.h"
 
-#include <arpa/inet.h>
 #include <ctype.h>
-#include <errno.h>
 #include <libpq-fe.h>
 #include <unistd.h>
 
@@ -214,15 +213,6 @@ static void fill_table(struct config *config, struct option table[FIXED_OPTIONS 
                             .help = "toggle; a value stored in the database beats it"};
 }
 
-/* Numeric loopback, or the name that always is. */
-static bool is_loopback(const char *host)
-{
-    struct in_addr v4;
-    if (strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0)
-        return true;
-    return inet_pton(AF_INET, host, &v4) == 1 && (ntohl(v4.s_addr) >> 24) == 127;
-}
-
 static bool check_address(const char *option, const char *address, char host[256])
 {
     uint16_t port;
@@ -269,24 +259,13 @@ static bool check_conninfo(const char *option, const char *conninfo, char *name,
     return ok;
 }
 
-/* The file's first line. Whoever can read the token owns the admin port, so an empty one is
- * refused. */
 static bool read_token(struct config *config)
 {
-    static char token[256];
-    FILE *file = fopen(config->admin_token_file, "re");
-    bool ok = file && fgets(token, sizeof token, file);
-    if (!file)
-        fprintf(stderr, "service: --admin-token-file: cannot read '%s': %s\n",
-                config->admin_token_file, strerror(errno));
-    if (file)
-        fclose(file);
-    token[strcspn(token, "\r\n")] = '\0';
-    if (file && (!ok || !*token)) {
-        fprintf(stderr, "service: --admin-token-file: '%s' holds no token\n",
-                config->admin_token_file);
-        ok = false;
-    }
+    static char token[HTTP_TOKEN_SIZE];
+    char error[HTTP_ERROR_SIZE];
+    bool ok = http_token_read(config->admin_token_file, token, error);
+    if (!ok)
+        fprintf(stderr, "service: --admin-token-file: %s\n", error);
     config->admin_token = ok ? token : NULL;
     return ok;
 }
@@ -297,7 +276,7 @@ bool config_check_serving(struct config *config)
     if (!check_address("listen", config->listen, host) ||
         !check_address("admin-listen", config->admin_listen, host))
         return false;
-    if (!config->admin_token_file && !is_loopback(host)) {
+    if (!config->admin_token_file && !options_is_loopback(host)) {
         fprintf(stderr,
                 "service: --admin-listen %s is not loopback, so --admin-token-file is required\n",
                 config->admin_listen);

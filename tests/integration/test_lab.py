@@ -101,9 +101,24 @@ def reset_within_the_limit(environment, up_s):
     raise AssertionError(f"make reset took {took_s:.1f} s, three times over {limit_s:.1f} s")
 
 
+def check_load_tester(port, variables):
+    """It loads the lab's service and no other, and watches it with the lab's token."""
+    assert variables["FLASHOVER_LOADTEST_URL"] == f"http://127.0.0.1:{port + 10}"
+    client = Client(port + 10)
+    assert client.request("POST", "/v1/runs", json_body={"url": "http://127.0.0.1:1"}).status == 403
+    started = client.request("POST", "/v1/runs", json_body={"rate": 20, "duration": "500ms", "items": 3,
+                                                            "url": f"http://127.0.0.1:{port}/v1/feeds/7?items=3"})
+    assert started.status == 202, started
+    run = wait_for(lambda: (found := client.get(started.headers["Location"]).json())["state"] != "running" and found,
+                   "the run is over")
+    assert run["state"] == "finished" and run["ledger"]["scheduled"] == 10 and run["ledger"]["balanced"]
+    assert run["service"]["samples"] > 0 and run["crashes"] == 0
+
+
 def test_up_reset_and_down():
     port = free_port()
     with marked_environment(PORT_BASE=str(port)) as (environment, folder):
+        environment["FLASHOVER_TOKEN_FILE"] = "/nonexistent"  # of another load tester
         try:
             began = time.monotonic()
             said = lab(environment, "up")
@@ -120,6 +135,7 @@ def test_up_reset_and_down():
             assert Client(port + 1).get("/v1/toggles").status == 401
             assert admin.request("PATCH", "/v1/toggles", json_body={"query": "per_item"}).status == 200
             assert "already up" in lab(environment, "up")
+            check_load_tester(port, variables)
 
             reset_within_the_limit(environment, up_s)
             wait_for(lambda: admin.get("/v1/toggles").json()["toggles"][0]["value"] == "batched", "toggles as new",

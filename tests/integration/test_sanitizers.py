@@ -1,10 +1,18 @@
 """The service built with ThreadSanitizer and with AddressSanitizer + UBSan: the safe variants are clean under load and
 through a graceful stop; the unsafe map's race is reported. Fewer than 1,000 threads: TSan needs about 1 MB for each.
+The load tester's REST side likewise, under callers of every kind at once.
 """
+import http.client
+import signal
+import threading
+
 import pytest
 
 from lab import BUILD
 from load import burst, check_lawful
+from load_server import LoadServer, events
+from loadtest_support import ITEMS
+from stall_server import StallServer
 
 REPORTS = ("WARNING: ThreadSanitizer", "ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:")
 # The libraries are not instrumented: what TSan cannot see of their locks is not a race of ours.
@@ -65,3 +73,47 @@ def test_the_unsafe_map_is_reported(start_service):
         burst(service, 1, items=2)
     assert "WARNING: ThreadSanitizer: data race" in service.log()
     assert "service/variants/map_table.c" in service.log()
+
+
+def follow(server, run_id, count):
+    """Reads so many events, or all, and hangs up."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection.request("GET", f"/v1/runs/{run_id}/events")
+    events(connection.getresponse(), count)
+    connection.close()
+
+
+def ask_everything(server, run_id, over):
+    """Whatever the state of the run: each answer is lawful."""
+    while not over.is_set():
+        for path in ("/v1/runs", f"/v1/runs/{run_id}", "/metrics", f"/v1/runs/{run_id}/series",
+                     f"/v1/runs/{run_id}/histogram", f"/v1/runs/{run_id}/report.html"):
+            assert server.client.get(path).status in (200, 409)
+        assert server.client.request("POST", "/v1/runs", body=b'{"rate":0}').status == 400
+
+
+@pytest.mark.parametrize("build", PROGRAMS)
+def test_the_load_tester_is_clean_under_callers_at_once(build, tmp_path, monkeypatch):
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    errors = []
+    monkeypatch.setattr(threading, "excepthook", errors.append)
+    with StallServer(items=ITEMS) as target, LoadServer(
+            tmp_path / "runs", target.base, program=BUILD / build / "loadtest", admin_url=target.base) as server:
+        for _ in range(2):
+            run_id = server.start_run(rate=50, duration="300s", items=ITEMS, threads=2)
+            over = threading.Event()
+            threads = [threading.Thread(target=follow, args=(server, run_id, count)) for count in (1, 3, None, None)]
+            threads += [threading.Thread(target=ask_everything, args=(server, run_id, over)) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            server.under_way(run_id, 40)
+            server.stop_run(run_id)
+            over.set()
+            for thread in threads:
+                thread.join()
+        last = server.start_run(rate=50, duration="300s", items=ITEMS)
+        server.under_way(last)
+        status, _ = server.terminate(signal.SIGTERM)
+        assert not errors, errors
+        assert status == 0 and not [report for report in REPORTS if report in server.log()], server.log()[-6000:]
