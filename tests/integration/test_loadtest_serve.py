@@ -59,7 +59,7 @@ def test_every_option_of_the_command_line_is_a_key(server, target):
     closed = server.finished(server.start_run(closed=3, duration=0.3, slo="ok>0", items=ITEMS))
     assert closed["run"]["loop"] == "closed" and closed["run"]["closed"] == 3
     help_text = loadtest("run", "--help").stdout
-    keys = set(re.findall(r"^  --(\S+)", help_text, re.M)) - {"json", "admin-url", "admin-token-file"}
+    keys = set(re.findall(r"^  --(\S+)", help_text, re.M)) - {"json", "html", "admin-url", "admin-token-file"}
     message = server.post("/v1/runs", {"no-such-key": 1}, 400).error()[1]
     assert set(message[message.index("(") + 1:message.index(")")].split("|")) == keys
 

@@ -104,7 +104,7 @@ def test_the_request_is_the_command_line():
     printed = {}
     for line in loadtest("run", "--help").stdout.splitlines():
         found = re.match(r"  --(\S+) \S+ .* \(([^()]*); default ([^()]*)\)$", line)
-        if found and found[1] not in ("json", "admin-url", "admin-token-file"):
+        if found and found[1] not in ("json", "html", "admin-url", "admin-token-file"):
             printed[found[1]] = found[2], found[3]
     assert set(printed) == set(properties)
     for name, (limits, default) in printed.items():
