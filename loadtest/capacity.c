@@ -14,7 +14,7 @@
 /* A trial that answered so much of its load right, and failed all the same, failed narrowly. */
 #define NEARLY 0.9
 /* How often a trial that is invalid is made. */
-#define INVALID_TRIALS 3
+#define INVALID_TRIALS 2
 
 static const double overloads[CAPACITY_OVERLOADS] = {1.2, 1.5, 2};
 
@@ -113,7 +113,7 @@ static enum capacity_trial_end run_trial(void *argument, double rate_per_s,
         trial = run_once(session, rate_per_s, phase);
         if (!trial)
             return CAPACITY_ABORTED;
-        if (!trial->invalid)
+        if (!trial->invalid || phase == CAPACITY_OVERLOAD)
             break;
     }
     if (trial->invalid && phase == CAPACITY_BASELINE) {

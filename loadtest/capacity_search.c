@@ -155,7 +155,8 @@ bool capacity_search(const struct capacity_plan *plan, struct capacity_bounds *b
 {
     struct search search = {.plan = plan};
     assert(plan->start_per_s > 0 && plan->max_per_s >= plan->start_per_s && plan->precision > 0);
-    if (!vote(&search, plan->start_per_s, CAPACITY_BASELINE)) {
+    if (!try_rate(&search, plan->start_per_s, CAPACITY_BASELINE) &&
+        !vote(&search, plan->start_per_s, CAPACITY_BASELINE)) {
         *bounds = bounds_of(&search);
         return !search.aborted;
     }
