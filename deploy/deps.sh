@@ -38,6 +38,8 @@ python3-psycopg2      # their own look into the database
 chromium              # opens the HTML report in its tests
 chromium-driver       # lets them steer it
 python3-selenium      # by this
+hey                   # a load tester that leaves out what it did not send, beside ours
+wrk                   # one that has no word for an answer that never came
 python3-yaml          # reads docs/openapi.yaml
 python3-jsonschema    # holds real answers against it
 LIST
