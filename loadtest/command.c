@@ -3,6 +3,7 @@
 #include "common/check.h"
 #include "common/options.h"
 #include "loadtest/load_run.h"
+#include "loadtest/run_json.h"
 #include "loadtest/verdict.h"
 
 static const struct {
@@ -71,6 +72,20 @@ bool command_parse(const struct options_program *program, int argc, char **argv,
     if (outcome == OPTIONS_RUN)
         fprintf(stderr, "%s: unexpected '%s' (see --help)\n", program->name, argv[1]);
     return false;
+}
+
+int command_report(const char *program, struct text *report, const char *json_path, json_t *json)
+{
+    char why[512];
+    fwrite(report->data, 1, report->size_bytes, stdout);
+    int failed = report->failed || fflush(stdout) != 0 ? -1 : 0;
+    text_clear(report);
+    if (json_path && (!json || run_json_write_file(json_path, json, why, sizeof why))) {
+        fprintf(stderr, "%s: --json: %s\n", program, json ? why : "out of memory");
+        failed = -1;
+    }
+    json_decref(json);
+    return failed;
 }
 
 int command_settings(const char *program, const struct load_options *options,

@@ -2,7 +2,6 @@
 #include "loadtest/capacity.h"
 #include "loadtest/capacity_report.h"
 #include "loadtest/command.h"
-#include "loadtest/run_json.h"
 
 #define PROGRAM "loadtest capacity"
 
@@ -76,26 +75,13 @@ static bool parse(int argc, char **argv, struct capacity_options *options, int *
     return false;
 }
 
-/* Prints the report and writes the file. Returns 0, or -1 when either could not be done. */
+/* Returns 0, or -1 when the report could not be printed or the file not written. */
 static int report(const struct capacity_options *options, const struct capacity *capacity)
 {
-    char why[512];
     struct text out = {0};
-    int failed = 0;
     capacity_report_write(&out, capacity);
-    fwrite(out.data, 1, out.size_bytes, stdout);
-    if (out.failed || fflush(stdout) != 0)
-        failed = -1;
-    text_clear(&out);
-    if (!options->json_path)
-        return failed;
-    json_t *root = capacity_report_json(capacity);
-    if (!root || run_json_write_file(options->json_path, root, why, sizeof why)) {
-        fprintf(stderr, PROGRAM ": --json: %s\n", root ? why : "out of memory");
-        failed = -1;
-    }
-    json_decref(root);
-    return failed;
+    return command_report(PROGRAM, &out, options->json_path,
+                          options->json_path ? capacity_report_json(capacity) : NULL);
 }
 
 int command_capacity(int argc, char **argv, struct stop *stop)

@@ -4,7 +4,6 @@
 #include "loadtest/command.h"
 #include "loadtest/matrix.h"
 #include "loadtest/matrix_report.h"
-#include "loadtest/run_json.h"
 #include "loadtest/verdict.h"
 
 #define PROGRAM "loadtest matrix"
@@ -44,26 +43,13 @@ static bool parse(int argc, char **argv, struct matrix_options *options, int *st
     return command_parse(&program, argc, argv, status);
 }
 
-/* Prints the report and writes the file. Returns 0, or -1 when either could not be done. */
+/* Returns 0, or -1 when the report could not be printed or the file not written. */
 static int report(const struct matrix_options *options, const struct matrix *matrix)
 {
-    char why[512];
     struct text out = {0};
-    int failed = 0;
     matrix_report_write(&out, matrix);
-    fwrite(out.data, 1, out.size_bytes, stdout);
-    if (out.failed || fflush(stdout) != 0)
-        failed = -1;
-    text_clear(&out);
-    if (!options->json_path)
-        return failed;
-    json_t *root = matrix_report_json(matrix);
-    if (!root || run_json_write_file(options->json_path, root, why, sizeof why)) {
-        fprintf(stderr, PROGRAM ": --json: %s\n", root ? why : "out of memory");
-        failed = -1;
-    }
-    json_decref(root);
-    return failed;
+    return command_report(PROGRAM, &out, options->json_path,
+                          options->json_path ? matrix_report_json(matrix) : NULL);
 }
 
 int command_matrix(int argc, char **argv, struct stop *stop)
