@@ -66,8 +66,12 @@ static const struct capacity_trial *run_once(struct session *session, double rat
     struct load_result result;
     struct live_view view;
     char label[48];
-    if (capacity->trial_count == CAPACITY_TRIALS_MAX ||
-        readiness_wait(&session->readiness, session->why, session->why_size) ||
+    if (capacity->trial_count == CAPACITY_TRIALS_MAX) {
+        snprintf(session->why, session->why_size, "no boundary stood still within %d trials",
+                 CAPACITY_TRIALS_MAX);
+        return NULL;
+    }
+    if (readiness_wait(&session->readiness, session->why, session->why_size) ||
         make_schedule(session, rate_per_s, phase))
         return NULL;
     struct scrape *scrape = NULL;
@@ -119,6 +123,7 @@ static enum capacity_trial_end run_trial(void *argument, double rate_per_s,
     if (trial->invalid && phase == CAPACITY_BASELINE) {
         snprintf(session->why, session->why_size,
                  "the load tester was the bottleneck at %.4g req/s already", rate_per_s);
+        session->capacity->invalid = true;
         return CAPACITY_ABORTED;
     }
     if (trial->passed)

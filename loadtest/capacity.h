@@ -56,6 +56,7 @@ struct capacity {
     struct capacity_trial trials[CAPACITY_TRIALS_MAX];
     size_t trial_count;
     bool complete;      /* the search came to its end */
+    bool invalid;       /* the load tester was the bottleneck from the start */
     bool upper_invalid; /* what ends at the upper bound is the load tester, not the service */
     struct capacity_bounds sustainable;
     double saturation_per_s; /* the highest goodput of all trials */

@@ -111,6 +111,8 @@ static void measure_recovery(struct capacity_trial *trial, const struct load_set
 {
     const struct timeline *timeline = &result->stats->timeline;
     unsigned end = timeline_slot_at(timeline, result->elapsed_ns) + 1;
+    if (end < slots) /* stopped before */
+        end = slots;
     unsigned bad = end;
     while (bad > slots && is_good(&timeline->slots[bad - 1], good_within_ms(&settings->slos)))
         bad--;

@@ -111,6 +111,6 @@ int command_capacity(int argc, char **argv, struct stop *stop)
     if (stop_requested(stop))
         return EXIT_SIGNAL;
     if (failed)
-        return EXIT_TROUBLE;
+        return capacity.invalid ? EXIT_INVALID : EXIT_TROUBLE;
     return capacity.sustainable.lower_per_s > 0 ? EXIT_PASS : EXIT_THRESHOLD;
 }

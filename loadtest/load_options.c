@@ -189,6 +189,11 @@ static enum exit_code set_schedule(const struct load_options *options, struct sc
         snprintf(why, why_size, "--stages: a closed loop has no rate to follow");
         return EXIT_USAGE;
     }
+    if (options->closed > options->max_in_flight) {
+        snprintf(why, why_size, "--closed: '%lld' callers are more than --max-in-flight %lld",
+                 (long long)options->closed, (long long)options->max_in_flight);
+        return EXIT_USAGE;
+    }
     if (options->stages) {
         if (schedule_parse(schedule, options->stages, seed, reason, sizeof reason)) {
             snprintf(why, why_size, "--stages: %s", reason);

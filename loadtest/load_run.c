@@ -109,6 +109,10 @@ int load_run_execute(const struct load_settings *settings, struct scrape *scrape
         load_stats_merge(result->stats, load_worker_join(workers[i]));
     if (!failed)
         result->elapsed_ns = all_done_at(workers, settings->threads) - result->start_ns;
+    if (result->elapsed_ns < 0) /* stopped before the first request was due */
+        result->elapsed_ns = 0;
+    /* What comes later stops the looks at the service, not the load. */
+    result->stop_reason = atomic_load(&stop->reason);
     for (unsigned i = 0; workers && i < settings->threads; i++)
         load_worker_free(workers[i]);
     free(workers);
@@ -121,7 +125,6 @@ int load_run_execute(const struct load_settings *settings, struct scrape *scrape
         load_result_free(result);
         return -1;
     }
-    result->stop_reason = atomic_load(&stop->reason);
     close_books(result);
     return 0;
 }

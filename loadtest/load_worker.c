@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define EVENTS_AT_ONCE 128
+#define ISSUES_AT_ONCE 128
 #define RECEIVE_BYTES  65536
 
 /* (i) immutable after start, (a) atomic, (m) under `lock`, which the worker holds but while it
@@ -222,6 +223,8 @@ static void issue(struct load_worker *worker, const struct schedule_arrival *arr
     if (!exchange) {
         atomic_fetch_sub_explicit(&worker->shared->in_flight, 1, memory_order_relaxed);
         book_end(worker, OUTCOME_DROPPED, due_ns, NULL, now_ns);
+        if (worker->settings->closed) /* its caller asks again */
+            worker->idle_callers++;
         return;
     }
     stats->ledger.sent++;
@@ -232,9 +235,10 @@ static void issue(struct load_worker *worker, const struct schedule_arrival *arr
     attempt(worker, exchange, now_ns);
 }
 
+/* So many at most before answers are looked at again: the timer stays due, and brings it back. */
 static void issue_due(struct load_worker *worker)
 {
-    while (worker->has_next && !stop_requested(worker->stop)) {
+    for (int i = 0; i < ISSUES_AT_ONCE && worker->has_next && !stop_requested(worker->stop); i++) {
         int64_t now_ns = clock_now_ns();
         if (worker->start_ns + worker->next.at_ns > now_ns)
             return;
@@ -268,21 +272,25 @@ static void issue_for_callers(struct load_worker *worker)
     }
 }
 
-static void retry_due(struct load_worker *worker)
+/* now_ns is expire()'s as well: a place that waits is due before its deadline, so whatever expires
+ * has left the queue. */
+static void retry_due(struct load_worker *worker, int64_t now_ns)
 {
     struct exchange *exchange;
-    int64_t now_ns = clock_now_ns();
     while ((exchange = retry_queue_pop_due(&worker->retries, now_ns))) {
         exchange->waits = false;
+        if (intended_ns(worker, exchange) + worker->settings->timeout_ns <= now_ns) {
+            end_timed_out(worker, exchange); /* this thread was late: none begins behind it */
+            continue;
+        }
         exchange->retries++;
         worker->stats.ledger.retries++;
         attempt(worker, exchange, now_ns);
     }
 }
 
-static void expire(struct load_worker *worker)
+static void expire(struct load_worker *worker, int64_t now_ns)
 {
-    int64_t now_ns = clock_now_ns();
     struct exchange *oldest;
     while ((oldest = worker->in_flight.first) &&
            intended_ns(worker, oldest) + worker->settings->timeout_ns < now_ns)
@@ -345,8 +353,9 @@ static void handle(struct load_worker *worker, const struct epoll_event *events,
     for (int i = 0; i < count; i++)
         if (events[i].data.ptr)
             take_event(worker, events[i].data.ptr);
-    retry_due(worker);
-    expire(worker);
+    int64_t now_ns = clock_now_ns();
+    retry_due(worker, now_ns);
+    expire(worker, now_ns);
     if (worker->settings->closed)
         issue_for_callers(worker);
     else

@@ -105,8 +105,6 @@ static void add_ledger(struct text *out, const struct load_result *result)
     const struct ledger *ledger = &result->stats->ledger;
     text_addf(out, "\n%-26s %10s %9s\n", "outcome", "requests", "share");
     for (size_t i = 0; i < OUTCOME_COUNT; i++) {
-        if (ledger->outcomes[i] == 0 && i != OUTCOME_OK && i != OUTCOME_WRONG)
-            continue;
         text_addf(out, "%-26s %10" PRIu64 " %7.2f %%\n", ledger_outcome_label((enum outcome)i),
                   ledger->outcomes[i],
                   ledger->scheduled

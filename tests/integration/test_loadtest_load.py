@@ -66,6 +66,16 @@ def test_retries_end_with_the_timeout(run):
     assert result.ledger["attempts"] >= 30
 
 
+def test_retries_that_meet_their_deadlines(run):
+    """Busy throughout, and backoffs (20, 40, 80, 160 ms) that end just before the timeout: hundreds of retries come due while
+    others expire. Each request still ends once."""
+    with StallServer(behave=lambda number, feed: Answer(status=503, body=b"{}")) as server:
+        result = run(server, rate=600, duration=1, retries=20, retry_backoff="20ms", timeout="301ms")
+    assert result.ledger["scheduled"] == 600
+    assert result.ledger["http_error"] + result.ledger["timeout"] == 600
+    assert result.ledger["attempts"] > 600
+
+
 @pytest.mark.parametrize("status", [400, 404, 500, 501])
 def test_what_would_fail_again_is_not_retried(run, status):
     with StallServer(behave=lambda number, feed: Answer(status=status, body=b"{}")) as server:
@@ -148,6 +158,7 @@ def test_thresholds_decide(run, slo, status):
     (["--arrivals", "poisson", "--rate", "1000000", "--duration", "1h"], "--arrivals: 'poisson' is for at most"),
     (["--retries", "21"], "--retries: '21' is not in the range 0..20"),
     (["--closed", "-1"], "--closed: '-1'"),
+    (["--closed", "9", "--max-in-flight", "8"], "--closed: '9' callers are more than --max-in-flight 8"),
 ])
 def test_bad_loads(arguments, complaint):
     done = loadtest("run", *arguments)
