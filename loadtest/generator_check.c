@@ -18,7 +18,8 @@ bool generator_check(const struct load_stats *stats,
     const struct generator_stats *generator = &stats->generator;
     char sentence[256];
     bool valid = true;
-    if (matters(stats, 99, GENERATOR_LAG_P99_US) || matters(stats, 100, GENERATOR_LAG_MAX_US)) {
+    if (matters(stats, 99, GENERATOR_LAG_P99_US) || matters(stats, 100, GENERATOR_LAG_MAX_US) ||
+        histogram_percentile_us(&stats->lag, 100) > GENERATOR_LAG_LIMIT_US) {
         snprintf(sentence, sizeof sentence,
                  "The load tester did not keep its schedule: it sent up to %.0f ms late (p99 %.0f "
                  "ms), and the response times include that.",

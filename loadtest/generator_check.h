@@ -13,6 +13,8 @@
 #define GENERATOR_LAG_SHARE  0.1
 #define GENERATOR_LAG_P99_US 20000
 #define GENERATOR_LAG_MAX_US 200000
+/* So late it may be at no time, whatever else was slow. */
+#define GENERATOR_LAG_LIMIT_US 450000
 /* A thread that uses more of a core than this has no time left to look at its connections. */
 #define GENERATOR_CPU_SHARE 0.9
 

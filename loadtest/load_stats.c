@@ -89,3 +89,15 @@ void load_stats_end(struct load_stats *stats, const struct request_end *end)
     histogram_record_ns(&stats->first_byte, end->first_byte_ns - end->sent_ns);
     coarse_histogram_record_ns(&slot->service, end->at_ns - end->sent_ns);
 }
+
+void load_stats_measure_cpu(struct load_stats *stats, int64_t start_ns)
+{
+    struct generator_stats *generator = &stats->generator;
+    struct timespec used;
+    int failed = clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    assert(!failed);
+    int64_t wall_ns = clock_now_ns() - start_ns;
+    generator->cpu_ns = used.tv_sec * CLOCK_NS_PER_S + used.tv_nsec;
+    if (generator->busiest_share == 0 && wall_ns > 0)
+        generator->busiest_share = (double)generator->cpu_ns / (double)wall_ns;
+}

@@ -61,6 +61,11 @@ void load_stats_merge(struct load_stats *into, const struct load_stats *from);
  * requests stand at its value or below, and can but move it up. */
 bool load_stats_is_censored(const struct load_stats *stats, double percent);
 
+/* Notes what the calling thread, which sends since start_ns, has used of its CPU. Called when the
+ * last request has been sent, and at the end: the share is that of the sending, which the wait for
+ * the last answers would thin out. */
+void load_stats_measure_cpu(struct load_stats *stats, int64_t start_ns);
+
 /* Books the end of a request, dropped ones included. */
 void load_stats_end(struct load_stats *stats, const struct request_end *end);
 

@@ -363,17 +363,6 @@ static void handle(struct load_worker *worker, const struct epoll_event *events,
     CHECK_PTHREAD(pthread_mutex_unlock(&worker->lock));
 }
 
-static void measure_cpu(struct load_worker *worker)
-{
-    struct timespec used;
-    int failed = clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
-    assert(!failed);
-    struct generator_stats *generator = &worker->stats.generator;
-    int64_t wall_ns = clock_now_ns() - worker->start_ns;
-    generator->cpu_ns = used.tv_sec * CLOCK_NS_PER_S + used.tv_nsec;
-    generator->busiest_share = wall_ns > 0 ? (double)generator->cpu_ns / (double)wall_ns : 0;
-}
-
 static void *worker_main(void *argument)
 {
     struct load_worker *worker = argument;
@@ -381,11 +370,14 @@ static void *worker_main(void *argument)
     prctl(PR_SET_TIMERSLACK, 1UL); /* the default lets a timer be 50 us late */
     while (!stop_requested(worker->stop) && (worker->has_next || worker->in_flight.first)) {
         arm_timer(worker);
+        bool had_next = worker->has_next;
         handle(worker, events, epoll_wait(worker->epoll_fd, events, EVENTS_AT_ONCE, -1));
+        if (had_next && !worker->has_next)
+            load_stats_measure_cpu(&worker->stats, worker->start_ns);
     }
     CHECK_PTHREAD(pthread_mutex_lock(&worker->lock));
     abandon_in_flight(worker);
-    measure_cpu(worker);
+    load_stats_measure_cpu(&worker->stats, worker->start_ns);
     CHECK_PTHREAD(pthread_mutex_unlock(&worker->lock));
     atomic_store(&worker->done_at_ns, clock_now_ns());
     return NULL;

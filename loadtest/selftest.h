@@ -19,6 +19,7 @@ struct selftest_case {
     /* Fills the table. A row is wrong, or the test could not be done: it failed. */
     void (*run)(struct selftest_table *table, const struct stop *stop);
     const struct stall_scene *scene; /* what others can be held against (--serve); or NULL */
+    bool counts_only;                /* no figure is a time: lateness excuses none of them */
 };
 
 /* How a case came out. */
@@ -38,8 +39,9 @@ const struct selftest_case *selftest_cases(size_t *count);
 const struct selftest_case *selftest_find(const char *name);
 
 /* Runs a case. One that the load tester called INVALID says nothing, nor does one that came out
- * wrong while the machine kept the server or the load tester waiting: it is repeated, at most
- * until SELFTEST_ATTEMPTS, and not when it would not be done by deadline_ns (monotonic). */
+ * wrong while the machine kept the server or the load tester waiting, if times are in it: it is
+ * repeated, at most until SELFTEST_ATTEMPTS, and not when it would not be done by deadline_ns
+ * (monotonic). */
 void selftest_attempt(const struct selftest_case *test, int64_t deadline_ns,
                       const struct stop *stop, struct selftest_outcome *outcome);
 

@@ -275,7 +275,7 @@ static void test_what_is_repeated(void **state)
     } rows[] = {{"o", true, 1},    {"f", false, 1},   {"io", true, 2},
                 {"do", true, 2},   {"if", false, 2},  {"iio", true, 3},
                 {"iii", false, 3}, {"ddd", false, 3}, {"idf", false, 3}};
-    const struct selftest_case test = {"T0", "a script", 1, false, play, NULL};
+    const struct selftest_case test = {"T0", "a script", 1, false, play, NULL, false};
     struct stop stop;
     assert_int_equal(stop_init(&stop), 0);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
