@@ -82,7 +82,7 @@ $(BUILD)/obj/%.o: %.c Makefile
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # The parts are included by the assembler, of which no dependency file tells.
-$(BUILD)/obj/loadtest/report/assets.o: $(wildcard loadtest/report/*) $(CHART_JS) Makefile
+$(BUILD)/obj/loadtest/report/assets.o: $(wildcard loadtest/report/* loadtest/page/*) $(CHART_JS) Makefile
 	@mkdir -p $(dir $@)
 	$(CC) -DCHART_JS='"$(CHART_JS)"' -c -o $@ loadtest/report/assets.S
 

@@ -13,6 +13,7 @@ const struct http_route api_routes[] = {
     {"GET", "/v1/runs/*/events", api_run_events},
     {"GET", "/metrics", api_metrics},
     {"GET", "/healthz", api_health},
+    {"GET", "/", api_page},
 };
 const size_t api_route_count = sizeof api_routes / sizeof api_routes[0];
 

@@ -34,6 +34,7 @@ http_handler api_run_report;
 http_handler api_run_events;
 http_handler api_metrics;
 http_handler api_health;
+http_handler api_page;
 
 /* Answers with the one error shape; its ecode is minus the status. */
 void api_refuse(const struct http_request *request, struct http_response *response, int status,

@@ -5,6 +5,10 @@
 #include "common/metrics.h"
 #include "loadtest/api.h"
 
+/* From report/assets.S: starts and follows a run by the endpoints beside it. */
+extern const char asset_index_html[];
+extern const char asset_index_html_end[];
+
 static void write_gauge(struct text *out, const char *name, const char *help, double value)
 {
     metrics_family(out, name, "gauge", help);
@@ -72,4 +76,13 @@ void api_health(void *context, const struct http_request *request, struct http_r
 {
     (void)context, (void)request;
     text_add(&response->body, "{\"status\":\"alive\"}\n");
+}
+
+void api_page(void *context, const struct http_request *request, struct http_response *response)
+{
+    (void)context;
+    (void)request;
+    response->content_type = "text/html; charset=utf-8";
+    text_append(&response->body, asset_index_html,
+                (size_t)(asset_index_html_end - asset_index_html));
 }

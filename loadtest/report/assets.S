@@ -1,5 +1,5 @@
 /*
- * The parts of the HTML report, taken into the program byte for byte, so that it needs no file at run time. CHART_JS is
+ * The parts of the HTML report, and the page of `loadtest serve`, taken into the program byte for byte, so that it needs no file at run time. CHART_JS is
  * Chart.js as Debian packages it. Paths are those from the root of the repository, where make runs.
  */
     .section .rodata
@@ -17,5 +17,6 @@ asset_\name\()_end:
     asset charts_js, "loadtest/report/charts.js"
     asset report_js, "loadtest/report/report.js"
     asset chart_js, CHART_JS
+    asset index_html, "loadtest/page/index.html"
 
     .section .note.GNU-stack, "", %progbits

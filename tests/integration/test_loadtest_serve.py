@@ -142,7 +142,7 @@ def test_other_mistakes(server):
     assert server.post("/v1/runs", status=413, raw=b" " * 70000).error()[0] == -413
     for path in ("/v1/runs/", "/v1/runs/nope", "/v1/runs/..", "/v1/runs/..%2f..%2fetc", "/v1/runs/.lock", "/v1/runs/%00",
                  f"/v1/runs/{run_id}.json", f"/v1/runs/{run_id}/", f"/v1/runs/{run_id}/nope", f"/v1/runs//{run_id}",
-                 f"/v1/runs/{run_id[:-1]}", f"/v1/runs/{run_id[:-1]}x", f"/v1/runs/..%2Fruns%2F{run_id}", "/v1", "/"):
+                 f"/v1/runs/{run_id[:-1]}", f"/v1/runs/{run_id[:-1]}x", f"/v1/runs/..%2Fruns%2F{run_id}", "/v1", "/v1/"):
         assert server.get(path, 404).error()[0] == -404, path
     missing = "20200101T000000000Z-00000000"
     for what in ("", "/series", "/histogram", "/report.html", "/events"):

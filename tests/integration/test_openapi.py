@@ -223,6 +223,7 @@ def test_answers_of_the_load_tester(target, tmp_path):
         call.clients["loadtest"] = server.client
         assert call("loadtest", "GET", f"/v1/runs/{lost}", 200).json()["state"] == "lost"
         call("loadtest", "GET", f"/v1/runs/{lost}/events", 200)
+        call("loadtest", "GET", "/", 200)
         call("loadtest", "GET", "/v1/runs", 200)
     call.check_covered("loadtest")
 

@@ -1,4 +1,5 @@
-/* The search for the boundary, over services that are a function of the rate. */
+/* The search for the boundary, over services that are a function of the rate; and what a run means
+ * as a trial. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,8 +9,11 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "common/clock.h"
 #include "loadtest/capacity_search.h"
+#include "loadtest/capacity_trial.h"
 
 struct service {
     double capacity_per_s;
@@ -119,6 +123,129 @@ static void test_aborted(void **state)
     }
 }
 
+/* A run of 100 requests a second, whose answers take as long as took_ms(at_ms) says; -1: refused.
+ */
+struct trial_run {
+    struct load_settings settings;
+    struct load_result result;
+};
+
+static struct trial_run *run_of(const char *stages, int (*took_ms)(int at_ms))
+{
+    struct trial_run *run = calloc(1, sizeof *run);
+    struct load_stats *stats = malloc(sizeof *stats);
+    struct schedule_cursor cursor;
+    struct schedule_arrival arrival;
+    char why[256];
+    run->settings.timeout_ns = CLOCK_NS_PER_S;
+    assert_int_equal(schedule_parse(&run->settings.schedule, stages, 1, why, sizeof why), 0);
+    assert_int_equal(slo_parse(&run->settings.slos, CAPACITY_SLO, why, sizeof why), 0);
+    assert_int_equal(load_stats_init(stats, load_settings_span_ns(&run->settings)), 0);
+    schedule_cursor_init(&cursor, &run->settings.schedule, 0, 1);
+    while (schedule_next(&cursor, &arrival)) {
+        int ms = took_ms((int)(arrival.at_ns / CLOCK_NS_PER_MS));
+        struct request_end end = {.outcome = ms < 0 ? OUTCOME_CONNECT_ERROR : OUTCOME_OK,
+                                  .intended_ns = arrival.at_ns + 1,
+                                  .sent_ns = arrival.at_ns + 1,
+                                  .first_byte_ns = arrival.at_ns + 1,
+                                  .at_ns = arrival.at_ns + 1 + (ms < 0 ? 0 : ms) * CLOCK_NS_PER_MS,
+                                  .timeout_ns = CLOCK_NS_PER_S};
+        stats->ledger.scheduled++;
+        stats->timeline.slots[timeline_slot_at(&stats->timeline, arrival.at_ns)].scheduled++;
+        load_stats_end(stats, &end);
+        if (end.at_ns > run->result.elapsed_ns)
+            run->result.elapsed_ns = end.at_ns;
+    }
+    run->result.stats = stats;
+    run->result.balanced = true;
+    return run;
+}
+
+static struct capacity_trial trial_of(const char *stages, int (*took_ms)(int at_ms),
+                                      enum capacity_phase phase)
+{
+    struct trial_run *run = run_of(stages, took_ms);
+    struct capacity_trial taken = {.phase = phase, .rate_per_s = 100};
+    capacity_trial_take(&taken, &run->settings, &run->result);
+    load_result_free(&run->result);
+    free(run);
+    return taken;
+}
+
+static int always_20(int at_ms)
+{
+    (void)at_ms;
+    return 20;
+}
+
+/* A queue that grows by 40 ms a second: within the SLO, but not for long. */
+static int growing(int at_ms)
+{
+    return at_ms * 35 / 1000;
+}
+
+static int refused_for_a_while(int at_ms)
+{
+    return at_ms >= 2000 && at_ms < 2100 ? -1 : 20;
+}
+
+/* An overload of 5 s, whose backlog is gone 2 s later. */
+static int overloaded(int at_ms)
+{
+    if (at_ms < 5000)
+        return 20 + at_ms / 10;
+    return at_ms < 7000 ? 520 - (at_ms - 5000) / 4 : 20;
+}
+
+static int never_recovers(int at_ms)
+{
+    (void)at_ms;
+    return 600;
+}
+
+static void test_what_a_run_means(void **state)
+{
+    (void)state;
+    struct capacity_trial taken = trial_of("100/10s", always_20, CAPACITY_DOUBLING);
+    assert_true(taken.passed);
+    assert_true(taken.goodput_per_s > 98 && taken.goodput_per_s < 102);
+    assert_true(taken.p99_ms > 19 && taken.p99_ms < 21);
+    taken = trial_of("100/5s", refused_for_a_while, CAPACITY_DOUBLING);
+    assert_false(taken.passed);
+    assert_non_null(strstr(taken.reason, "ok>=99.9%"));
+    assert_true(taken.p99_is_at_least); /* ten of 500 have no answer */
+    taken = trial_of("100/5s", growing, CAPACITY_DOUBLING);
+    assert_true(taken.passed); /* 175 ms at its end, some ten more under way */
+}
+
+static void test_requests_that_pile_up(void **state)
+{
+    (void)state;
+    struct trial_run *run = run_of("1000/5s", growing);
+    struct capacity_trial taken = {.phase = CAPACITY_DOUBLING, .rate_per_s = 1000};
+    run->settings.slos.count = 0;      /* whatever the thresholds say */
+    for (unsigned i = 15; i < 20; i++) /* what came in the last quarter is still under way */
+        run->result.stats->timeline.slots[i].outcomes[OUTCOME_OK] = 100;
+    capacity_trial_take(&taken, &run->settings, &run->result);
+    assert_false(taken.passed);
+    assert_string_equal(taken.reason, "requests pile up");
+    load_result_free(&run->result);
+    free(run);
+}
+
+static void test_recovery(void **state)
+{
+    (void)state;
+    struct capacity_trial taken = trial_of("100/5s,50/10s", overloaded, CAPACITY_OVERLOAD);
+    assert_false(taken.recovery_is_at_least);
+    /* answers are slower than 200 ms until 6.28 s, and the last of those ends 200 ms later */
+    assert_true(taken.recovery_s >= 1.25 && taken.recovery_s <= 1.75);
+    taken = trial_of("100/5s,50/10s", never_recovers, CAPACITY_OVERLOAD);
+    assert_true(taken.recovery_is_at_least && taken.recovery_s >= 10);
+    taken = trial_of("100/5s,50/10s", always_20, CAPACITY_OVERLOAD);
+    assert_true(taken.recovery_s == 0 && taken.passed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -128,6 +255,9 @@ int main(void)
         cmocka_unit_test(test_one_trial_by_chance_does_not_decide),
         cmocka_unit_test(test_a_confirmation_that_fails_lowers_the_bound),
         cmocka_unit_test(test_aborted),
+        cmocka_unit_test(test_what_a_run_means),
+        cmocka_unit_test(test_requests_that_pile_up),
+        cmocka_unit_test(test_recovery),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

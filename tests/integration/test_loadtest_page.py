@@ -1,0 +1,79 @@
+"""The page of `loadtest serve` in a real, headless Chromium: a load is started, watched and stopped from it."""
+import pytest
+from selenium.webdriver.common.by import By
+
+from lab import wait_for
+from load_server import fixture_start, fixture_target  # noqa: F401 (fixtures)
+from loadtest_support import ITEMS
+from report_page import browser
+
+
+@pytest.fixture(scope="module")
+def driver():
+    with browser() as page:
+        yield page.driver
+
+
+@pytest.fixture
+def server(start, target):
+    return start(url=f"{target.base}/v1/feeds/{{feed}}?items={ITEMS}")
+
+
+def text(driver, element):
+    return driver.find_element(By.ID, element).text
+
+
+def fill(driver, **values):
+    for name, value in values.items():
+        field = driver.find_element(By.NAME, name)
+        field.clear()
+        field.send_keys(value)
+
+
+def press(driver, label):
+    driver.find_element(By.XPATH, f"//button[text()='{label}']").click()
+
+
+def first_run(driver):
+    """The cells of the newest run."""
+    return driver.execute_script("return [...(document.querySelector('#runs tr')?.cells ?? [])].map((cell) => cell.textContent)")
+
+
+def complaints(driver):
+    return [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def test_a_load_from_the_browser(driver, server):
+    driver.get(f"http://127.0.0.1:{server.port}/")
+    assert text(driver, "figures") == "No load is running."
+    fill(driver, rate="40", duration="2s")
+    press(driver, "Start")
+    wait_for(lambda: "requests" in text(driver, "figures"), "live figures")
+    assert first_run(driver)[2] == "running"
+    wait_for(lambda: "80 of 80 right" in text(driver, "figures"), "the end")
+    wait_for(lambda: first_run(driver)[2] == "finished", "the list has it")
+    cells = first_run(driver)
+    assert cells[3] in ("PASS", "INVALID") and cells[4] == "report"
+    assert text(driver, "problem") == "" and complaints(driver) == []
+    driver.find_element(By.LINK_TEXT, "report").click()
+    wait_for(lambda: "80 of 80" in driver.find_element(By.TAG_NAME, "body").text, "the report")
+
+
+def test_a_load_is_stopped_from_the_browser(driver, server):
+    driver.get(f"http://127.0.0.1:{server.port}/")
+    fill(driver, stages="20/30s,20-40/30s")
+    press(driver, "Start")
+    wait_for(lambda: "in flight" in text(driver, "figures"), "live figures")
+    driver.refresh()
+    wait_for(lambda: "in flight" in text(driver, "figures"), "a page that comes later follows, too")
+    press(driver, "Stop")
+    wait_for(lambda: text(driver, "figures").startswith("STOPPED"), "the end")
+    wait_for(lambda: first_run(driver)[2:4] == ["finished", "STOPPED"], "the list has it")
+
+
+def test_what_the_server_refuses_is_said(driver, server):
+    driver.get(f"http://127.0.0.1:{server.port}/")
+    fill(driver, duration="soon")
+    press(driver, "Start")
+    wait_for(lambda: "duration" in text(driver, "problem"), "the reason")
+    assert text(driver, "figures") == "No load is running."
