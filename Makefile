@@ -16,10 +16,12 @@ CFLAGS   ?= -O2 -g
 # WERROR=1 (as `make check` and CI build) turns warnings into errors; a user's newer compiler may warn of more.
 ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -I. $(WARNINGS) $(if $(WERROR),-Werror) -fno-omit-frame-pointer -pthread \
              $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all) \
-             $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) $(CFLAGS)
+             $(PACKAGE_CFLAGS) $(CFLAGS)
 ALL_LDFLAGS = -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
-SERVICE_LIBS  = $(shell pkg-config --libs libmicrohttpd libpq jansson) -lm
-LOADTEST_LIBS = $(shell pkg-config --libs libmicrohttpd jansson libcurl) -lhttp_parser -lm
+# Asked once a make, not once a file. (Where packages are missing, `deps` gets them before the make that builds.)
+PACKAGE_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+SERVICE_LIBS  := $(shell pkg-config --libs libmicrohttpd libpq jansson 2>/dev/null) -lm
+LOADTEST_LIBS := $(shell pkg-config --libs libmicrohttpd jansson libcurl 2>/dev/null) -lhttp_parser -lm
 
 COMMON_OBJECTS   := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard common/*.c))
 SERVICE_OBJECTS  := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard service/*.c service/variants/*.c))
