@@ -7,6 +7,8 @@
  * it is a detector, not a lock.
  */
 #include "common/check.h"
+#include "service/crash_dump.h"
+#include "service/thread_state.h"
 #include "service/variants/map.h"
 #include "service/variants/map_table.h"
 
@@ -19,6 +21,7 @@ struct result_map {
      * look would be optimized away, since the compiler may assume that no other thread writes it.
      */
     _Atomic unsigned writing;
+    _Atomic long writer; /* the kernel's id of the thread that began to write last: for the dump */
 };
 
 static void pass(enum map_point point)
@@ -34,6 +37,7 @@ static struct result_map *create(const struct fatal_ops *fatal)
         return NULL;
     map->fatal = fatal;
     atomic_init(&map->writing, 0);
+    atomic_init(&map->writer, 0);
     if (!map_table_init(&map->table)) {
         free(map);
         return NULL;
@@ -46,8 +50,10 @@ static struct result_map *create(const struct fatal_ops *fatal)
 static void look_and_flip(struct result_map *map, unsigned expected)
 {
     unsigned writing = atomic_load_explicit(&map->writing, memory_order_relaxed);
-    if (writing != expected)
+    if (writing != expected) {
+        crash_dump_name_writer(atomic_load_explicit(&map->writer, memory_order_relaxed));
         map->fatal->concurrent_map_writes();
+    }
     if (expected == 0)
         pass(MAP_LOOKED);
     writing = atomic_load_explicit(&map->writing, memory_order_relaxed);
@@ -58,6 +64,7 @@ static bool put(struct result_map *map, const struct video *video)
 {
     /* FLAW: a second writer writes along. */
     look_and_flip(map, 0);
+    atomic_store_explicit(&map->writer, thread_state_tid(), memory_order_relaxed);
     pass(MAP_WRITING);
     bool ok = map_table_put(&map->table, video);
     pass(MAP_WRITTEN);
