@@ -157,6 +157,12 @@ void crash_dump_name_writer(long tid)
     other_writer = tid;
 }
 
+void crash_dump_hold(void)
+{
+    while (atomic_load_explicit(&dying, memory_order_relaxed))
+        pause();
+}
+
 void crash_dump_print(const char *reason)
 {
     if (!atomic_load(&is_installed)) {

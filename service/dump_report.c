@@ -8,7 +8,7 @@
 /* A group names so many of its requests and threads. */
 enum { NAMED_REQUESTS = 3, NAMED_THREADS = 20 };
 
-/* Where these files' own functions stand on top of a stack they only say how it was taken. */
+/* What stands on top of these files' functions, and they themselves, only say how a stack was taken. */
 static const char *const own_files[] = {"service/stack_slots.c", "service/crash_dump.c",
                                         "service/thread_dump.c"};
 
@@ -103,24 +103,46 @@ static bool is_own(const struct dump_frame *frame)
     return false;
 }
 
-/* Calls `visit` for each frame, the innermost first. A return address is that of the next
- * instruction, which may be another line's; one less is inside the call. */
+/* The frames of one of its addresses. A return address is that of the next instruction, which may
+ * be another line's; one less is inside the call. */
+static unsigned resolve(const struct stack_slot *slot, unsigned index,
+                        const struct dump_resolver *resolver, const struct dump_frame **frames)
+{
+    return resolver->resolve(resolver->context, slot->addresses[index] - (index > 0), frames);
+}
+
+/* How many frames, from the innermost, are there because a dump is being made. */
+static unsigned count_own(const struct stack_slot *slot, const struct dump_resolver *resolver)
+{
+    unsigned own = 0;
+    unsigned at = 0;
+    for (unsigned i = 0; i < slot->depth; i++) {
+        const struct dump_frame *frames;
+        unsigned count = resolve(slot, i, resolver, &frames);
+        for (unsigned j = 0; j < count; j++) {
+            at++;
+            own = is_own(&frames[j]) ? at : own;
+        }
+    }
+    return own;
+}
+
+/* Calls `visit` for each frame, the innermost first. */
 static void each_frame(const struct stack_slot *slot, const struct dump_resolver *resolver,
                        void (*visit)(struct text *out, const struct dump_frame *frame,
                                      bool is_first),
                        struct text *out)
 {
-    bool is_first = true;
-    for (unsigned i = 0; has_answered(slot) && i < slot->depth; i++) {
+    if (!has_answered(slot))
+        return;
+    unsigned own = count_own(slot, resolver);
+    unsigned at = 0;
+    for (unsigned i = 0; i < slot->depth; i++) {
         const struct dump_frame *frames;
-        unsigned count =
-            resolver->resolve(resolver->context, slot->addresses[i] - (i > 0), &frames);
-        for (unsigned j = 0; j < count; j++) {
-            if (is_first && is_own(&frames[j]))
-                continue;
-            visit(out, &frames[j], is_first);
-            is_first = false;
-        }
+        unsigned count = resolve(slot, i, resolver, &frames);
+        for (unsigned j = 0; j < count; j++, at++)
+            if (at >= own)
+                visit(out, &frames[j], at == own);
     }
 }
 

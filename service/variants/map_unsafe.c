@@ -21,7 +21,8 @@ struct result_map {
      * look would be optimized away, since the compiler may assume that no other thread writes it.
      */
     _Atomic unsigned writing;
-    _Atomic long writer; /* the kernel's id of the thread that began to write last: for the dump */
+    /* For the dump: the kernel's ids of the threads that began to write last, and before that. */
+    _Atomic long writer, writer_before;
 };
 
 static void pass(enum map_point point)
@@ -38,11 +39,27 @@ static struct result_map *create(const struct fatal_ops *fatal)
     map->fatal = fatal;
     atomic_init(&map->writing, 0);
     atomic_init(&map->writer, 0);
+    atomic_init(&map->writer_before, 0);
     if (!map_table_init(&map->table)) {
         free(map);
         return NULL;
     }
     return map;
+}
+
+static void note_writer(struct result_map *map)
+{
+    long before = atomic_load_explicit(&map->writer, memory_order_relaxed);
+    atomic_store_explicit(&map->writer_before, before, memory_order_relaxed);
+    atomic_store_explicit(&map->writer, thread_state_tid(), memory_order_relaxed);
+}
+
+static long other_writer(struct result_map *map)
+{
+    long writer = atomic_load_explicit(&map->writer, memory_order_relaxed);
+    return writer != thread_state_tid()
+               ? writer
+               : atomic_load_explicit(&map->writer_before, memory_order_relaxed);
 }
 
 /* Looks at the flag, which must read `expected`, and flips it: two steps, as in Go, and another
@@ -51,11 +68,13 @@ static void look_and_flip(struct result_map *map, unsigned expected)
 {
     unsigned writing = atomic_load_explicit(&map->writing, memory_order_relaxed);
     if (writing != expected) {
-        crash_dump_name_writer(atomic_load_explicit(&map->writer, memory_order_relaxed));
+        crash_dump_name_writer(other_writer(map));
         map->fatal->concurrent_map_writes();
     }
-    if (expected == 0)
+    if (expected == 0) {
+        note_writer(map);
         pass(MAP_LOOKED);
+    }
     writing = atomic_load_explicit(&map->writing, memory_order_relaxed);
     atomic_store_explicit(&map->writing, writing ^ 1U, memory_order_relaxed);
 }
@@ -64,10 +83,10 @@ static bool put(struct result_map *map, const struct video *video)
 {
     /* FLAW: a second writer writes along. */
     look_and_flip(map, 0);
-    atomic_store_explicit(&map->writer, thread_state_tid(), memory_order_relaxed);
     pass(MAP_WRITING);
     bool ok = map_table_put(&map->table, video);
     pass(MAP_WRITTEN);
+    crash_dump_hold();
     look_and_flip(map, 1);
     return ok;
 }
