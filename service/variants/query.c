@@ -2,6 +2,12 @@
 
 #include <stdatomic.h>
 
+bool query_failed(const struct query_request *request, const struct failure *failure)
+{
+    atomic_fetch_add(&request->environment->item_failures[failure->kind], 1);
+    return false;
+}
+
 bool query_with_connection(const struct query_request *request, const struct query_step *step,
                            struct failure *failure)
 {
@@ -22,7 +28,5 @@ bool query_with_connection(const struct query_request *request, const struct que
             ok || failure->kind == FAILURE_NOT_FOUND; /* "no such feed" is an answer */
         request->variants.release->give_back(pool, &lease, query_succeeded);
     }
-    if (!ok)
-        atomic_fetch_add(&request->environment->item_failures[failure->kind], 1);
-    return ok;
+    return ok || query_failed(request, failure);
 }

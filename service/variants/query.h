@@ -76,6 +76,10 @@ struct query_step {
     const struct db_checkout_group *group; /* NULL: nobody will call it off */
 };
 
+/* Counts an item's or a step's failure, as it happens. Returns false, so that a function can end
+ * with it. */
+bool query_failed(const struct query_request *request, const struct failure *failure);
+
 /* One checkout, one use, one check-in, by the request's variants. A failure is counted. */
 bool query_with_connection(const struct query_request *request, const struct query_step *step,
                            struct failure *failure) __attribute__((warn_unused_result));

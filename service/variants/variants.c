@@ -2,7 +2,9 @@
 
 #include "common/check.h"
 
-static const struct query_ops *const queries[] = {&query_batched, &query_per_item};
+static const struct query_ops *const queries[] = {&query_batched, &query_per_item,
+                                                  &query_bounded, &query_pipelined,
+                                                  &query_nested,  &query_connect_per_item};
 static const struct map_ops *const maps[] = {&map_mutex, &map_unsafe};
 static const struct release_ops *const releases[] = {&release_always, &release_on_success};
 static const struct admission_ops *const admissions[] = {&admission_deadline, &admission_blind};
@@ -13,7 +15,7 @@ static const struct cancel_ops *const cancels[] = {&cancel_siblings, &cancel_nev
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 const struct toggle_definition toggle_definitions[TOGGLES] = {
-    [TOGGLE_QUERY] = {"query", "batched|per_item"},
+    [TOGGLE_QUERY] = {"query", "batched|per_item|bounded|pipelined|nested|connect_per_item"},
     [TOGGLE_MAP] = {"map", "mutex|unsafe"},
     [TOGGLE_RELEASE] = {"release", "always|on_success"},
     [TOGGLE_ADMISSION] = {"admission", "deadline|blind"},
