@@ -5,6 +5,8 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "service/commands.h"
+#include "service/crash_dump.h"
+#include "service/dump_helper.h"
 #include "service/pool_json.h"
 #include "service/service.h"
 #include "service/thread_state.h"
@@ -200,6 +202,24 @@ static bool begin_serving(struct http_server *public, struct http_server *admin)
     return ok;
 }
 
+/* Before there are threads. Threads beside those of HTTP connections and fan-outs are few. */
+static bool prepare_dumps(int argc, char **argv)
+{
+    enum { OTHER_THREADS = 256 };
+    const struct dump_helper_config dumps = {
+        .max_threads = (unsigned)(config.max_connections + config.max_threads) + OTHER_THREADS,
+        .dump_dir = config.dump_dir,
+        .argc = argc,
+        .argv = argv};
+    if (!dump_helper_start(&dumps)) {
+        fprintf(stderr, "service: the process that prints dumps cannot start: %s\n",
+                strerror(errno));
+        return false;
+    }
+    crash_dump_install();
+    return true;
+}
+
 static int serve(const sigset_t *signals)
 {
     name_replica();
@@ -256,10 +276,13 @@ int main(int argc, char **argv)
     CHECK_PTHREAD(pthread_sigmask(SIG_BLOCK, &signals, NULL));
     signal(SIGPIPE, SIG_IGN);
     log_set_lock_hooks(thread_state_log_wait_begin, thread_state_log_wait_end);
+    if (!prepare_dumps(argc, argv))
+        return 1;
     thread_state_enter("main", "");
     thread_state_set(THREAD_IDLE);
     int status = serve(&signals);
     thread_state_leave();
+    dump_helper_stop();
     /* _exit: a thread that never came back may still run, and exit() would free what it uses */
     fflush(NULL);
     _exit(status);

@@ -1,6 +1,6 @@
 /*
  * map=slots: one slot per item, nothing shared.
- * FIX of map_unsafe.c.
+ * FIX of map_unchecked.c and of map_unsafe.c.
  */
 #include "common/check.h"
 #include "service/variants/map.h"

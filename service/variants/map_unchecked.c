@@ -1,6 +1,6 @@
 /*
  * map=unchecked: the same map with no lock, and nothing that looks for a second writer.
- * BUG, mended in map_mutex.c and, without any lock, in map_slots.c.
+ * BUG, mended in map_slots.c and, by a lock, in map_mutex.c.
  *
  * Two writers at once lose entries, and nobody is told: the caller gets a 200 that lacks something.
  */
