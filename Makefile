@@ -243,6 +243,19 @@ storm-deadlines:
 	@$(MAKE) --no-print-directory -s $(JOBS) build
 	STORM_SECONDS=20 /usr/bin/python3 -m pytest -q -s -p no:cacheprovider tests/integration/test_deadline_storm.py
 
+# Every fault shows, every fix holds, every non-fix fails. RUNS=20: so often. ONLY=name: that scenario.
+.PHONY: proof proof-broken
+proof:
+	@deploy/deps.sh build run test
+	@$(MAKE) --no-print-directory -s $(JOBS) build
+	@exec tests/incident/proof $(if $(RUNS),--runs $(RUNS)) $(if $(ONLY),--only $(ONLY))
+
+# The scenarios broken on purpose: the proof must notice each time.
+proof-broken:
+	@deploy/deps.sh build run test
+	@$(MAKE) --no-print-directory -s $(JOBS) build
+	@exec tests/incident/proof --break $(if $(ONLY),--only $(ONLY))
+
 # ---- the rest ----------------------------------------------------------------------------------------------------
 
 deps:
