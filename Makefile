@@ -235,6 +235,15 @@ storm-deadlines:
 	@$(MAKE) --no-print-directory -s $(JOBS) build
 	STORM_SECONDS=20 /usr/bin/python3 -m pytest -q -s -p no:cacheprovider tests/integration/test_deadline_storm.py
 
+# ---- experiments -------------------------------------------------------------------------------------------------
+
+# What PostgreSQL goes on doing for a service that has died. ONLY=WORD: the cases whose names hold it.
+.PHONY: orphans
+orphans:
+	@deploy/deps.sh build run test
+	@$(MAKE) --no-print-directory -s $(JOBS) build
+	@$(if $(ONLY),ONLY="$(ONLY)") tests/incident/orphans
+
 # ---- the rest ----------------------------------------------------------------------------------------------------
 
 deps:
