@@ -251,6 +251,11 @@ interventions:
 	@$(MAKE) --no-print-directory -s $(JOBS) build
 	@$(if $(ONLY),ONLY="$(ONLY)") tests/incident/interventions
 
+# Fills docs/findings.md from what the experiments left in build/.
+.PHONY: findings
+findings:
+	@tests/incident/write_findings
+
 # ---- the rest ----------------------------------------------------------------------------------------------------
 
 deps:
