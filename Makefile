@@ -38,7 +38,7 @@ CMAP_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/cmap/*.c) tests
 # Two jobs, unless a make above us hands them out already.
 JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j2)
 
-.PHONY: build demo test unit integration tsan asan up down reset logs check format bench bench-capacity bench-pool storm storm-deadlines deps diff-variants clean
+.PHONY: build demo test test-long unit integration tsan asan up down reset logs check format bench bench-capacity bench-pool storm storm-deadlines deps diff-variants clean
 build: $(BUILD)/service $(BUILD)/loadtest
 
 $(BUILD)/service: $(SERVICE_OBJECTS) $(COMMON_OBJECTS)
@@ -184,8 +184,16 @@ fuzz-replay:
 
 # Against a real PostgreSQL, with the programs of build/, build/tsan and build/asan. Three at a time, a file to each: most of
 # them wait most of the time, and each is to stand a busy machine anyway.
+PYTEST := /usr/bin/python3 -m pytest -q -p no:cacheprovider
 integration: build $(BUILD)/tests/pool_real $(BUILD)/tests/cmap_runner
-	/usr/bin/python3 -m pytest -q -p no:cacheprovider -n 3 --dist loadscope tests/integration
+	$(PYTEST) -n 3 --dist loadscope -m "not long" tests/integration
+
+# The tests that take ten seconds or more each: a demo that is interrupted at every stage, the storm of toggles, the load
+# tester's proof of itself.
+test-long:
+	@deploy/deps.sh build run test
+	@$(MAKE) --no-print-directory -s $(JOBS) build
+	$(PYTEST) -n 2 -m long tests/integration
 
 # Format, lint, architecture, documentation.
 check:

@@ -20,6 +20,9 @@ WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'flashover')
 REVOKE ALL ON DATABASE flashover FROM PUBLIC;
 GRANT CONNECT ON DATABASE flashover TO flashover_app, flashover_control;
 
+-- So that whoever is on call sees in pg_stat_activity what the other roles' sessions do.
+GRANT pg_read_all_stats TO flashover_owner;
+
 -- Up to PostgreSQL 14 the schema belongs to the superuser and everyone may create in it.
 \connect flashover
 ALTER SCHEMA public OWNER TO flashover_owner;

@@ -2,9 +2,10 @@
 # Each bug beside its fix: the diff is the lesson.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../service/variants"
-for pair in 'map_unsafe map_mutex' 'query_per_item query_batched' 'release_on_success release_always' \
-    'admission_blind admission_deadline'; do
-    read -r bug fix <<<"$pair"
+while read -r bug fix; do
+    [[ $bug && $bug != '#'* ]] || continue
     printf '==== %s.c (bug) -> %s.c (fix)\n' "$bug" "$fix"
-    diff -u "$bug.c" "$fix.c" || true # they differ: that is the point
-done
+    status=0
+    diff -u "$bug.c" "$fix.c" || status=$?
+    ((status <= 1)) || exit "$status" # 1: they differ, and that is the point
+done <pairs.txt

@@ -22,7 +22,7 @@ usage: lab.sh demo | up | down | reset | logs [-f]
   logs   shows the service's log; -f or FOLLOW=1 follows it
 
 PORT_BASE (default 8080): the public port; the admin port is the next one, the load tester's is PORT_BASE + 10.
-A lab on another PORT_BASE is a second lab, in build/lab-PORT_BASE. FLASHOVER_ options in the environment reach the service.
+A lab on another PORT_BASE is a second lab, in build/lab-PORT_BASE. CORES=1: a crash leaves a core there. FLASHOVER_ options in the environment reach the service.
 USAGE
 }
 

@@ -82,9 +82,14 @@ pause_ms() {
 
 main() {
     local backoff_ms=$backoff_min_ms began_ms
-    state_dir=$1
+    state_dir=$(cd "$1" && pwd)
     shift
-    ulimit -c 0 # the crash is the show; its core would only fill the disk
+    if [[ ${CORES:-0} == 1 ]]; then
+        cd "$state_dir" # where the kernel puts them, unless core_pattern says otherwise
+        ulimit -c unlimited || true
+    else
+        ulimit -c 0 # the crash is the show; its core would only fill the disk
+    fi
     # Only JSON lines belong into the log: the shell's own "Aborted ..." goes to standard error, and that nowhere.
     exec </dev/null >/dev/null 2>&1 {log_fd}>>"$state_dir/service.log"
     register_process "$state_dir/supervisor.pid" "$$"

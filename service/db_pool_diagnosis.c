@@ -95,7 +95,8 @@ static bool find_leak(struct db_pool_view *view)
                  leaked, view->counts.max, ms(oldest_ns), site);
 }
 
-/* There is room for more connections than there are. */
+/* There is room for more connections than there are. Where there is none at all, one is due, also
+ * when its connector has not got to run yet. */
 static bool find_growing(struct db_pool_view *view)
 {
     const struct db_pool_counts *counts = &view->counts;
@@ -104,7 +105,7 @@ static bool find_growing(struct db_pool_view *view)
         return false;
     if (find_failing_connects(view))
         return true;
-    return counts->connecting + counts->closing > 0 &&
+    return (there == 0 || counts->connecting + counts->closing > 0) &&
            found(view, VERDICT_CONNECTING,
                  "only %u of %u connections are there: %u are being made, %u still being closed",
                  there, counts->max, counts->connecting, counts->closing);

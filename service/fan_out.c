@@ -42,15 +42,25 @@ static void done(struct fan_out *fan_out, unsigned count)
     CHECK_PTHREAD(pthread_mutex_unlock(&fan_out->lock));
 }
 
+/* What is the thread's own goes with it, also where a task ends its thread. */
+static void thread_ends(void *unused)
+{
+    (void)unused;
+    thread_state_leave();
+    atomic_fetch_sub(&live_threads, 1);
+}
+
+/* A task that ends its thread never gets to Done(), and its reference is never dropped: the state
+ * is then never freed. */
 static void *thread_main(void *argument)
 {
     struct fan_out *fan_out = argument;
     thread_state_enter("item", fan_out->request);
+    pthread_cleanup_push(thread_ends, NULL);
     fan_out->task(fan_out->shared, atomic_fetch_add(&fan_out->next_index, 1));
     done(fan_out, 1);
-    thread_state_leave();
     drop(fan_out);
-    atomic_fetch_sub(&live_threads, 1);
+    pthread_cleanup_pop(1);
     return NULL;
 }
 

@@ -24,7 +24,9 @@ struct fan_out_limits {
                   void *argument);
 };
 
-/* Runs in a thread of its own. `index` counts from 0, in the order in which threads get going. */
+/* Runs in a thread of its own, which it may end with pthread_exit: then it is never done, and the
+ * fan-out's state stays for good. `index` counts from 0, in the order in which threads get going.
+ */
 typedef void fan_out_task(void *shared, unsigned index);
 
 struct fan_out_job {

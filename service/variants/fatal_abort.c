@@ -1,6 +1,7 @@
 /*
- * fatal=abort: the process ends, as by throw() in Go's runtime, which no recover() catches. The
- * kernel closes every socket, so the database sees every connection go.
+ * fatal=abort: the process ends, as by throw() in Go's runtime, which no recover() catches.
+ * FIX of fatal_exit_thread.c: the kernel closes every socket, so the database sees every connection
+ * go.
  */
 #include "service/variants/fatal.h"
 
@@ -16,6 +17,7 @@ static void concurrent_map_writes(void)
         "writing one unlocked map.)\n";
     ssize_t written = write(STDERR_FILENO, message, sizeof message - 1);
     (void)written;
+    /* FIX: nothing is left that could hold anything. */
     abort();
 }
 

@@ -15,14 +15,9 @@ struct result_map {
     pthread_mutex_t lock; /* FIX: one writer at a time */
 };
 
-static void pass(enum map_point point)
+static struct result_map *create(const struct fatal_ops *fatal, unsigned items)
 {
-    if (map_window)
-        map_window(point);
-}
-
-static struct result_map *create(const struct fatal_ops *fatal)
-{
+    (void)items;
     struct result_map *map = calloc(1, sizeof *map);
     if (!map)
         return NULL;
@@ -46,13 +41,14 @@ static void lock(struct result_map *map)
     thread_state_set(former);
 }
 
-static bool put(struct result_map *map, const struct video *video)
+static bool put(struct result_map *map, unsigned index, const struct video *video)
 {
+    (void)index;
     lock(map);
-    pass(MAP_LOOKED);
-    pass(MAP_WRITING);
+    map_pass(MAP_LOOKED);
+    map_pass(MAP_WRITING);
     bool ok = map_table_put(&map->table, video);
-    pass(MAP_WRITTEN);
+    map_pass(MAP_WRITTEN);
     CHECK_PTHREAD(pthread_mutex_unlock(&map->lock));
     return ok;
 }

@@ -13,6 +13,12 @@ static void wait_while_writing(enum map_point point)
         usleep(window_us);
 }
 
+void map_pass(enum map_point point)
+{
+    if (map_window)
+        map_window(point);
+}
+
 void map_window_set_us(unsigned us)
 {
     window_us = us;

@@ -7,12 +7,13 @@
 struct whole_feed {
     const struct query_request *request;
     struct result_map *map;
+    unsigned rows; /* put so far: rows come in no order, so that is the next one's index */
 };
 
 static bool put_video(void *context, const struct video *video)
 {
-    const struct whole_feed *feed = context;
-    return feed->request->variants.map->put(feed->map, video);
+    struct whole_feed *feed = context;
+    return feed->request->variants.map->put(feed->map, feed->rows++, video);
 }
 
 /* FIX: all rows in one round trip. The put comes before the check-in, as in the sibling. */
@@ -27,7 +28,8 @@ static bool fetch_feed(struct db_conn *conn, void *context, struct failure *fail
 static bool run(const struct query_request *request, struct query_outcome *outcome)
 {
     const struct map_ops *map = request->variants.map;
-    struct whole_feed feed = {.request = request, .map = map->create(request->variants.fatal)};
+    struct whole_feed feed = {.request = request,
+                              .map = map->create(request->variants.fatal, request->items)};
     *outcome = (struct query_outcome){0};
     if (!feed.map)
         return failure_set(&outcome->failure, FAILURE_LIMIT, "out of memory");

@@ -47,7 +47,7 @@ static bool fetch_item(struct db_conn *conn, void *context, struct failure *fail
     if (!queries_video(&request->environment->queries, conn, shared->list.ids[item->index],
                        request->deadline_ns, &video, failure))
         return false;
-    return request->variants.map->put(shared->map, &video) ||
+    return request->variants.map->put(shared->map, item->index, &video) ||
            failure_set(failure, FAILURE_LIMIT, "out of memory");
 }
 
@@ -121,7 +121,7 @@ static bool run(const struct query_request *request, struct query_outcome *outco
         return failure_set(&outcome->failure, FAILURE_LIMIT, "out of memory");
     shared->request = *request;
     CHECK_PTHREAD(pthread_mutex_init(&shared->lock, NULL));
-    shared->map = request->variants.map->create(request->variants.fatal);
+    shared->map = request->variants.map->create(request->variants.fatal, request->items);
     if (!shared->map || !query_with_connection(request, "query_per_item.c:fetch_list", "feed_list",
                                                fetch_list, shared, &outcome->failure)) {
         if (!shared->map)

@@ -3,19 +3,19 @@
 #include "common/check.h"
 
 static const struct query_ops *const queries[] = {&query_batched, &query_per_item};
-static const struct map_ops *const maps[] = {&map_mutex, &map_unsafe};
+static const struct map_ops *const maps[] = {&map_mutex, &map_unsafe, &map_unchecked, &map_slots};
 static const struct release_ops *const releases[] = {&release_always, &release_on_success};
 static const struct admission_ops *const admissions[] = {&admission_deadline, &admission_blind};
-static const struct fatal_ops *const fatals[] = {&fatal_abort};
+static const struct fatal_ops *const fatals[] = {&fatal_abort, &fatal_exit_thread};
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 const struct toggle_definition toggle_definitions[TOGGLES] = {
     [TOGGLE_QUERY] = {"query", "batched|per_item"},
-    [TOGGLE_MAP] = {"map", "mutex|unsafe"},
+    [TOGGLE_MAP] = {"map", "mutex|unsafe|unchecked|slots"},
     [TOGGLE_RELEASE] = {"release", "always|on_success"},
     [TOGGLE_ADMISSION] = {"admission", "deadline|blind"},
-    [TOGGLE_FATAL] = {"fatal", "abort"},
+    [TOGGLE_FATAL] = {"fatal", "abort|exit_thread"},
 };
 
 enum toggle toggle_by_name(const char *name)

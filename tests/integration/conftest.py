@@ -11,6 +11,7 @@ LOG_TAIL_LINES = 60
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "long: takes ten seconds or more; run by make test-long")
     # So that a timeout's or a CI's TERM cleans up as a Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if getattr(config.option, "dist", "no") != "no" and TEMPLATE not in os.environ:

@@ -93,3 +93,13 @@ def test_roles_are_ordinary(postgres):
     assert rows == [(f"flashover_{name}", False, False, False, False, False) for name in ("app", "control", "owner")]
     passwords = postgres.query("SELECT rolpassword FROM pg_authid WHERE rolname LIKE 'flashover%%'", [])
     assert all(password.startswith("SCRAM-SHA-256$") for password, in passwords)
+
+
+def test_the_owner_sees_what_the_service_asks(postgres):
+    """Who is on call reads pg_stat_activity as the owner; the service's own role sees no other's queries."""
+    ask = "SELECT query FROM pg_stat_activity WHERE pid = %s"
+    with postgres.connect("app") as app, app.cursor() as cursor:
+        cursor.execute("SELECT 'seen' FROM video LIMIT 1")
+        pid = app.info.backend_pid
+        assert postgres.query(ask, [pid], role="owner") == [("SELECT 'seen' FROM video LIMIT 1",)]
+        assert postgres.query(ask, [pid], role="control") == [("<insufficient privilege>",)]

@@ -8,7 +8,8 @@ from feed_rule import check_feed
 from lab import Service
 
 # per_item with an unsafe map is the fire itself: test_crash.py
-SAFE_SETS = [("batched", "mutex"), ("batched", "unsafe"), ("per_item", "mutex")]
+SAFE_SETS = [("batched", "mutex"), ("batched", "unsafe"), ("per_item", "mutex")] + [
+    ("batched", "unchecked"), ("batched", "slots"), ("per_item", "slots")]
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +164,8 @@ def test_nothing_public_names_a_toggle(start_service):
     statuses = {a.status for a in answers}
     assert statuses >= {400, 404}
     assert statuses & {503, 504}, "the deadline passes before or after the checkout: a busy machine decides"
-    words = re.compile(rb"toggle|batched|per_item|mutex|unsafe|admission|blind|on_success|release|variant")
+    words = re.compile(rb"toggle|batched|per_item|mutex|unsafe|unchecked|slots|admission|blind|on_success|release|variant"
+                       rb"|exit_thread")
     for answer in answers:
         assert not words.search(answer.body), answer
         assert not words.search(str(answer.headers).encode()), answer.headers

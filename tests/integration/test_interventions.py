@@ -104,6 +104,7 @@ def measured(postgres, name):
             assert attempt < 2 and "bottleneck" in str(why), why
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["baseline", "restart-on-crash"])
 def test_the_buggy_service_crashes_at_the_start_rate(postgres, name):
     result = measured(postgres, name)
@@ -114,6 +115,7 @@ def test_the_buggy_service_crashes_at_the_start_rate(postgres, name):
     assert disagreements({**result, "expected": paper("mutex").expected}, {}) == ["crash"]
 
 
+@pytest.mark.long
 def test_a_row_that_lives_is_measured_at_each_of_its_loads(postgres):
     result = measured(postgres, "batched+mutex")
     assert result["crashed_at"] is None and result["trials"]
@@ -125,6 +127,7 @@ def test_a_row_that_lives_is_measured_at_each_of_its_loads(postgres):
     json.dumps(result)
 
 
+@pytest.mark.long
 def test_what_a_request_costs(postgres):
     costs = {query: intervention_trials.cost_of_a_request(postgres, query, Scale(items=100), 5)
              for query in ("per_item", "batched")}

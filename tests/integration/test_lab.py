@@ -53,6 +53,7 @@ MOMENTS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_ctrl_c_in_the_demo_leaves_nothing(moment):
     options = {"FLASHOVER_CELL_DURATION": "4"}  # so that the second cell comes sooner

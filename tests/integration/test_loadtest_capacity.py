@@ -14,6 +14,7 @@ def capacity(server, path, **options):
     return start_loadtest("capacity", "--url", server.base, "--items", ITEMS, "--json", path, *given)
 
 
+@pytest.mark.long
 def test_a_service_that_fails_from_the_start(tmp_path):
     """Two trials of 5 s, at the start rate: no sustainable rate, and why."""
     path = tmp_path / "capacity.json"
@@ -32,6 +33,7 @@ def test_a_service_that_fails_from_the_start(tmp_path):
     assert max(map(len, out.splitlines())) <= 100
 
 
+@pytest.mark.long
 def test_the_highest_rate_is_never_passed(tmp_path):
     """Everything is kept up to --max-rate: the baseline, one doubling, confirmed; then the overload shows no collapse."""
     path = tmp_path / "capacity.json"

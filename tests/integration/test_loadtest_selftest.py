@@ -10,6 +10,7 @@ import pytest
 
 from loadtest_support import DEADLINE_S, LOADTEST, environment, loadtest, start_loadtest, wait_for
 
+pytestmark = pytest.mark.long
 ATTEMPTS = 3
 TESTS = [f"T{number}" for number in range(1, 10)]
 

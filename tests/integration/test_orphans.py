@@ -35,6 +35,7 @@ def test_without_the_cure_what_is_expected_of_it_fails(own_postgres, monkeypatch
     assert not result["as_expected"] and result["left_when_freed"] == result["backends_at_death"]
 
 
+@pytest.mark.long
 def test_a_crash_loop_fills_the_server_and_the_cure_keeps_it_open(own_postgres):
     bare = crash_loop(own_postgres, "", SHORT, lives_max=6)
     assert bare["as_expected"] and bare["refused"], bare

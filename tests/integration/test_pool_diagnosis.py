@@ -128,9 +128,14 @@ def test_server_full_with_some_connections(start, own_postgres):
     own_postgres.query("ALTER ROLE flashover_app CONNECTION LIMIT 2")
     try:
         service = start(query="per_item", pool_size=10, request_timeout_ms=400)
-        burst(service, 3)
-        view = at_last_timeout(service)
-        assert view["verdict"] == "server_full" and "53300" in view["evidence"], view
+
+        def verdict_of_a_timeout():
+            burst(service, 3)
+            return at_last_timeout(service)["verdict"]
+
+        # Before the first refusal has come it is still connecting.
+        wait_for(lambda: verdict_of_a_timeout() == "server_full", "the verdict names the server")
+        assert "53300" in at_last_timeout(service)["evidence"]
     finally:
         own_postgres.query("ALTER ROLE flashover_app CONNECTION LIMIT -1")
 

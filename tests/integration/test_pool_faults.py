@@ -174,7 +174,7 @@ def test_a_hole_before_the_connect(start_behind, proxy):
 def test_a_full_backlog(start_behind, proxy):
     """The kernel does not answer either: as where packets are dropped."""
     service = start_behind(pool_min=0, request_timeout_ms=300)
-    check_serves(service)
+    wait_for(lambda: service.feed(1, items=3).status == 200, "it serves")
     proxy.pause(full=True)
     proxy.close_all()
     outcomes = burst(service, SIZE, items=5)

@@ -25,8 +25,8 @@ BAD_OPTIONS = [
     ("query-latency-ms", "nan", "0..10000"), ("query-latency-ms", "inf", "0..10000"), ("items", "0", "1..1000"),
     ("items", "1001", "1..1000"), ("max-connections", "0", "1..30000"), ("max-threads", "30001", "1..30000"),
     ("thread-stack-kib", "1", "64..8192"), ("drain-delay-ms", "60001", "0..60000"), ("map-window-us", "-5", "0..1000000"),
-    ("query", "wet", "batched|per_item"), ("map", "", "mutex|unsafe"), ("map", "mutex|unsafe", "mutex|unsafe"),
-    ("release", "never", "always|on_success"), ("admission", "Blind", "deadline|blind"), ("fatal", "x", "abort"),
+    ("query", "wet", "batched|per_item"), ("map", "", "mutex|unsafe|unchecked|slots"), ("map", "mutex|unsafe", "mutex|unsafe|unchecked|slots"),
+    ("release", "never", "always|on_success"), ("admission", "Blind", "deadline|blind"), ("fatal", "x", "abort|exit_thread"),
 ]
 
 

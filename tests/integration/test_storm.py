@@ -3,6 +3,8 @@ import random
 import threading
 import time
 
+import pytest
+
 from lab import Service, service_toggle, wait_for
 from load import Load, check_lawful, fetch
 
@@ -56,6 +58,7 @@ def flip_at_random(postgres, seconds, rng):
         wait_for(lambda: time.monotonic() >= next_flip, "time for the next flip", timeout_s=5)
 
 
+@pytest.mark.long
 def test_storm(postgres):
     # The fire is lit at the start, so that each storm has crashes whatever the dice say.
     service_toggle(postgres, "query=per_item", "map=unsafe", "admission=blind")

@@ -173,6 +173,10 @@ static void test_connecting(void **state)
     struct db_pool_view view = time_out(&fixture, 60);
     assert_verdict(view, "connecting");
     assert_non_null(strstr(view.evidence, "only 0 of 3"));
+    /* The same on a machine so busy that no connector has got to run. */
+    view.counts.connecting = 0;
+    db_pool_diagnose(&view);
+    assert_verdict(view, "connecting");
     stub_set_gate(&fixture.stub, false);
     close_pool(&fixture);
 }

@@ -3,6 +3,7 @@
 #include "tests/unit/support.h"
 
 #include "service/fan_out.h"
+#include "service/thread_state.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -179,6 +180,41 @@ static void test_no_thread_is_started_after_the_deadline(void **state)
     assert_int_equal(frees, 1);
 }
 
+static struct fan_out *left_behind; /* kept, so that LeakSanitizer finds it */
+
+static void exit_first(void *argument, unsigned index)
+{
+    task(argument, index);
+    if (index == 0)
+        pthread_exit(NULL);
+}
+
+/* What a thread that ends within its task leaves behind: no thread and no entry in the list, but a
+ * WaitGroup that never falls to 0, and a state that nobody frees. */
+static void test_a_thread_that_ends_in_its_task_is_never_done(void **state)
+{
+    struct failure failure = {0};
+    struct shared *shared = make_shared(false);
+    struct fan_out_limits roomy = limits(1000);
+    const struct fan_out_job job = {.count = TASKS,
+                                    .task = exit_first,
+                                    .shared = shared,
+                                    .free_shared = free_shared,
+                                    .request_id = "r",
+                                    .deadline_ns = in_time()};
+    struct thread_view *views;
+    (void)state;
+    struct fan_out *fan_out = fan_out_start(&roomy, &job, &failure);
+    left_behind = fan_out;
+    wait_until(fan_out_threads() == 0);
+    assert_int_equal(shared->entered, TASKS);
+    assert_false(fan_out_wait(fan_out, clock_now_ns()));
+    assert_int_equal(thread_state_list(&views), 0);
+    free(views);
+    fan_out_release(&fan_out);
+    assert_int_equal(frees, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -187,6 +223,7 @@ int main(void)
         cmocka_unit_test(test_limit_of_threads),
         cmocka_unit_test(test_nth_pthread_create_fails),
         cmocka_unit_test(test_no_thread_is_started_after_the_deadline),
+        cmocka_unit_test(test_a_thread_that_ends_in_its_task_is_never_done),
     };
     return cmocka_run_group_tests_name("fan_out", tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* Both maps, and the two looks of the unsafe one: races are made by barriers here, never by luck.
+/* The maps, and the two looks of the unsafe one: races are made by barriers here, never by luck.
  */
 #include "tests/unit/support.h"
 
@@ -10,7 +10,7 @@
 
 enum { MANY = 1000 };
 
-static const struct map_ops *const both[] = {&map_mutex, &map_unsafe};
+static const struct map_ops *const all[] = {&map_mutex, &map_slots, &map_unchecked, &map_unsafe};
 
 static _Atomic unsigned fatal_calls;
 
@@ -55,22 +55,22 @@ static void assert_holds(const struct map_ops *ops, struct result_map *map, unsi
     assert_int_equal(sum.count, count);
 }
 
-static void test_one_writer_is_right_with_both(void **state)
+static void test_one_writer_is_right_with_each(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < 2; i++) {
-        const struct map_ops *ops = both[i];
-        struct result_map *map = ops->create(&fatal_counted);
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        const struct map_ops *ops = all[i];
+        struct result_map *map = ops->create(&fatal_counted, MANY);
         assert_non_null(map);
         assert_holds(ops, map, 0);
         atomic_store(&fatal_calls, 0);
         for (int64_t id = 1; id <= MANY; id++) {
             struct video one = video(id);
-            assert_true(ops->put(map, &one));
+            assert_true(ops->put(map, (unsigned)id - 1, &one));
         }
         for (int64_t id = 1; id <= MANY; id += 7) { /* the same again is no second entry */
             struct video one = video(id);
-            assert_true(ops->put(map, &one));
+            assert_true(ops->put(map, (unsigned)id - 1, &one));
         }
         assert_holds(ops, map, MANY);
         assert_int_equal(fatal_calls, 0);
@@ -90,27 +90,52 @@ static void *writer_main(void *argument)
     const struct writer *writer = argument;
     for (unsigned id = writer->first; id <= MANY; id += writer->step) {
         struct video one = video(id);
-        bool ok = writer->ops->put(writer->map, &one);
+        bool ok = writer->ops->put(writer->map, id - 1, &one);
         assert(ok);
     }
     return NULL;
 }
 
-static void test_many_writers_are_right_with_the_mutex(void **state)
+static void write_together(const struct map_ops *ops)
 {
     enum { WRITERS = 8 };
     struct writer writers[WRITERS];
-    struct result_map *map = map_mutex.create(&fatal_counted);
-    (void)state;
+    struct result_map *map = ops->create(&fatal_counted, MANY);
     for (unsigned i = 0; i < WRITERS; i++) {
-        writers[i] =
-            (struct writer){.ops = &map_mutex, .map = map, .first = i + 1, .step = WRITERS};
+        writers[i] = (struct writer){.ops = ops, .map = map, .first = i + 1, .step = WRITERS};
         CHECK_PTHREAD(pthread_create(&writers[i].thread, NULL, writer_main, &writers[i]));
     }
     for (unsigned i = 0; i < WRITERS; i++)
         CHECK_PTHREAD(pthread_join(writers[i].thread, NULL));
-    assert_holds(&map_mutex, map, MANY);
-    map_mutex.destroy(map);
+    assert_holds(ops, map, MANY);
+    ops->destroy(map);
+}
+
+static void test_many_writers_are_right_with_mutex_and_slots(void **state)
+{
+    (void)state;
+    write_together(&map_mutex);
+    write_together(&map_slots);
+}
+
+/* An item that nobody has put, or a video of another: the answer would lack something. */
+static void test_slots_miss_what_was_not_put(void **state)
+{
+    int64_t ids[] = {1, 2, 3};
+    struct result_map *map = map_slots.create(&fatal_counted, 3);
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        struct video one = video(ids[i]);
+        assert_false(map_slots.holds(map, ids, 3));
+        assert_true(map_slots.put(map, i, &one));
+        assert_holds(&map_slots, map, i + 1);
+    }
+    assert_true(map_slots.holds(map, ids, 3));
+    assert_false(map_slots.holds(map, ids, 2));
+    struct video other = video(4);
+    assert_true(map_slots.put(map, 1, &other));
+    assert_false(map_slots.holds(map, ids, 3));
+    map_slots.destroy(map);
 }
 
 /* A put that begins while another is writing is found out by the look before the write. */
@@ -122,17 +147,17 @@ static void write_inside(enum map_point point)
         return;
     map_window = NULL;
     struct video one = video(2);
-    (void)map_unsafe.put(nested_map, &one);
+    (void)map_unsafe.put(nested_map, 1, &one);
 }
 
 static void test_first_look_finds_a_writer_at_work(void **state)
 {
     struct video one = video(1);
     (void)state;
-    nested_map = map_unsafe.create(&fatal_counted);
+    nested_map = map_unsafe.create(&fatal_counted, 2);
     atomic_store(&fatal_calls, 0);
     map_window = write_inside;
-    (void)map_unsafe.put(nested_map, &one);
+    (void)map_unsafe.put(nested_map, 0, &one);
     map_window = NULL;
     assert_true(fatal_calls >= 1);
     map_unsafe.destroy(nested_map);
@@ -167,8 +192,9 @@ static void test_holds_tells_a_whole_map_from_another(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_writer_is_right_with_both),
-        cmocka_unit_test(test_many_writers_are_right_with_the_mutex),
+        cmocka_unit_test(test_one_writer_is_right_with_each),
+        cmocka_unit_test(test_many_writers_are_right_with_mutex_and_slots),
+        cmocka_unit_test(test_slots_miss_what_was_not_put),
         cmocka_unit_test(test_holds_tells_a_whole_map_from_another),
         cmocka_unit_test(test_first_look_finds_a_writer_at_work),
     };

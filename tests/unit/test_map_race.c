@@ -42,7 +42,7 @@ static void *writer_main(void *argument)
     const struct writer *writer = argument;
     for (int64_t id = writer->first; id <= writer->last; id += writer->step) {
         struct video one = video(id);
-        bool ok = writer->ops->put(writer->map, &one);
+        bool ok = writer->ops->put(writer->map, (unsigned)id - 1, &one);
         assert(ok);
         CHECK_PTHREAD(sem_post(&put_done));
     }
@@ -74,7 +74,7 @@ static void keep_together(enum map_point point)
  * away, this would count nothing. */
 static void test_second_look_finds_writers_who_looked_together(void **state)
 {
-    struct result_map *map = map_unsafe.create(&fatal_counted);
+    struct result_map *map = map_unsafe.create(&fatal_counted, 2);
     struct writer writers[] = {{.ops = &map_unsafe, .map = map, .first = 1, .step = 1, .last = 1},
                                {.ops = &map_unsafe, .map = map, .first = 2, .step = 1, .last = 2}};
     (void)state;
@@ -112,7 +112,7 @@ static void look_at(void *context, const struct video *found)
  * must be the same. */
 static bool race(const struct map_ops *ops)
 {
-    struct result_map *map = ops->create(&fatal_counted);
+    struct result_map *map = ops->create(&fatal_counted, ITEMS);
     struct writer writers[WRITERS];
     struct content content = {0};
     int64_t ids[ITEMS];

@@ -1,0 +1,66 @@
+/*
+ * map=unchecked: the same map with no lock, and nothing that looks for a second writer.
+ * BUG, mended in map_slots.c and, by a lock, in map_mutex.c.
+ *
+ * Two writers at once lose entries, and nobody is told: the caller gets a 200 that lacks something.
+ */
+#include "service/variants/map.h"
+#include "service/variants/map_table.h"
+
+#include <stdlib.h>
+
+struct result_map {
+    struct map_table table; /* FLAW: written by every thread at once */
+};
+
+static struct result_map *create(const struct fatal_ops *fatal, unsigned items)
+{
+    (void)fatal, (void)items;
+    struct result_map *map = calloc(1, sizeof *map);
+    if (!map)
+        return NULL;
+    if (!map_table_init(&map->table)) {
+        free(map);
+        return NULL;
+    }
+    return map;
+}
+
+static bool put(struct result_map *map, unsigned index, const struct video *video)
+{
+    (void)index;
+    map_pass(MAP_LOOKED);
+    map_pass(MAP_WRITING);
+    /* FLAW: a second writer writes along. */
+    bool ok = map_table_put(&map->table, video);
+    map_pass(MAP_WRITTEN);
+    return ok;
+}
+
+static unsigned count(const struct result_map *map)
+{
+    return map->table.count;
+}
+
+static bool holds(const struct result_map *map, const int64_t *ids, unsigned count)
+{
+    /* FLAW: the map is believed, whatever it lacks. */
+    (void)map, (void)ids, (void)count;
+    return true;
+}
+
+static void each(const struct result_map *map,
+                 void (*visit)(void *context, const struct video *video), void *context)
+{
+    map_table_each(&map->table, visit, context);
+}
+
+static void destroy(struct result_map *map)
+{
+    if (!map)
+        return;
+    map_table_destroy(&map->table);
+    free(map);
+}
+
+const struct map_ops map_unchecked = {"unchecked", create, put, count, holds, each, destroy};
