@@ -158,6 +158,8 @@ def interventions_table(interventions):
     text += markdown(HEADER, rows) + "\n\n" + legend(interventions)
     if interventions:
         text += " Measured on " + conditions(next(iter(interventions.values()))) + "."
+    if len({done["programs"] for done in interventions.values()}) > 1:
+        text += " Not all rows were measured with the same build."
     if wrong:
         text += "\n\nThe verdict printed beforehand did not come true for:\n\n" + "\n".join(wrong)
     return text

@@ -167,10 +167,19 @@ def verdict_text(done, results):
 HEADER = ["change", "sustainable rate", "factor", "p99 at 80 %", "backends", "pool bound", "CPU bound", *QUESTIONS.values()]
 
 
+def p99_text(at_80):
+    if not at_80:
+        return "-"
+    late = ", the load tester was late" if at_80["verdict"] == "INVALID" else ""
+    return f"{'>=' if at_80['at_least'] else ''}{at_80['p99_ms']:.0f} ms{late}"
+
+
+def factor_text(times):
+    return "-" if times is None else f"{times:.2f}" if times < 10 else f"{times:.0f}"
+
+
 def table_row(done, results):
-    times, at_80 = factor(done, results), done["at_80"]
-    p99 = "-" if not at_80 else f"{'>=' if at_80['at_least'] else ''}{at_80['p99_ms']:.0f} ms"
-    return [done["name"], rate_text(done), "-" if times is None else f"{times:.2g}", p99, str(done["backends"]),
+    return [done["name"], rate_text(done), factor_text(factor(done, results)), p99_text(done["at_80"]), str(done["backends"]),
             f"{done['pool_bound']:.4g}", f"{done['cpu_bound']:.3g}", *verdict_text(done, results)]
 
 

@@ -115,7 +115,7 @@ def test_a_document_that_does_not_fit_is_refused(text, names, complaint):
 
 def test_a_partial_table_says_what_is_missing():
     row = {"name": "baseline", "crashed_at": 5.0, "sustainable_rate": [0, 5], "incident": None, "at_80": None, "backends": 16,
-           "pool_bound": 13.29, "cpu_bound": 80, "expected": {"crash": False, "exhaustion": False, "knee": True}, "machine": {}}
+           "pool_bound": 13.29, "cpu_bound": 80, "expected": {"crash": False, "exhaustion": False, "knee": True}, "machine": {}, "programs": "abc"}
     text = interventions_table({"baseline": row})
     assert text.startswith("Partial: ") and "make interventions ONLY=mutex`" in text
     assert "| baseline | 0: crashed at 5 req/s | - | - | 16 | 13.29 | 80 | no | no | no (expected yes) |" in text

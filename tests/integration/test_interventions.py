@@ -61,7 +61,7 @@ def done(name, rate, crashed_at=None, ok=400, timeouts=0):
     incident = {"crashes": 0, "checkout_timeouts": timeouts, "ok": ok, "scheduled": 400}
     return {"name": name, "sustainable_rate": rate, "crashed_at": crashed_at, "expected": paper(name).expected, "backends": 20,
             "pool_bound": 13.3, "cpu_bound": 80, "incident": None if crashed_at else incident,
-            "at_80": None if crashed_at else {"rate": 8, "p99_ms": 123.4, "at_least": False}}
+            "at_80": None if crashed_at else {"rate": 8, "p99_ms": 123.4, "at_least": False, "verdict": "PASS"}}
 
 
 def test_the_table_of_a_row():
@@ -69,8 +69,8 @@ def test_the_table_of_a_row():
                "batched": done("batched", [1000, None])}
     rows = {name: dict(zip(HEADER, table_row(one, results))) for name, one in results.items()}
     assert rows["baseline"]["sustainable rate"] == "0: crashed at 5 req/s" and rows["baseline"]["p99 at 80 %"] == "-"
-    assert rows["mutex"]["sustainable rate"] == "[10, 12] req/s" and rows["mutex"]["factor"] == "1"
-    assert rows["batched"]["factor"] == "1e+02" and rows["batched"]["p99 at 80 %"] == "123 ms"
+    assert rows["mutex"]["sustainable rate"] == "[10, 12] req/s" and rows["mutex"]["factor"] == "1.00"
+    assert rows["batched"]["factor"] == "100" and rows["batched"]["p99 at 80 %"] == "123 ms"
     assert [rows["batched"][key] for key in HEADER[-3:]] == ["yes"] * 3
     assert legend(results).startswith("Factor 1 is mutex, 10 req/s")
     assert not any(disagreements(one, results) for one in results.values())
