@@ -9,7 +9,7 @@ SANITIZE ?=
 CMAP_FILES ?= ../shared/cmap
 
 CC       ?= gcc
-PACKAGES := libmicrohttpd libpq jansson libcurl
+PACKAGES := libmicrohttpd libpq jansson libcurl libunwind libdw
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
             -Wformat=2 -Wundef -Wvla
 CFLAGS   ?= -O2 -g
@@ -20,7 +20,7 @@ ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -I. $(WARNINGS) $(if $(WERROR),-Werror) -fno
 ALL_LDFLAGS = -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
 # Asked once a make, not once a file. (Where packages are missing, `deps` gets them before the make that builds.)
 PACKAGE_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
-SERVICE_LIBS  := $(shell pkg-config --libs libmicrohttpd libpq jansson 2>/dev/null) -lm
+SERVICE_LIBS  := $(shell pkg-config --libs libmicrohttpd libpq jansson libunwind libdw 2>/dev/null) -lm
 LOADTEST_LIBS := $(shell pkg-config --libs libmicrohttpd jansson libcurl 2>/dev/null) -lhttp_parser -lm
 
 COMMON_OBJECTS   := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard common/*.c))
@@ -244,6 +244,19 @@ storm-deadlines:
 	STORM_SECONDS=20 /usr/bin/python3 -m pytest -q -s -p no:cacheprovider tests/integration/test_deadline_storm.py
 
 # ---- experiments -------------------------------------------------------------------------------------------------
+
+# Every fault shows, every fix holds, every non-fix fails. RUNS=20: so often. ONLY=name: that scenario.
+.PHONY: proof proof-broken
+proof:
+	@deploy/deps.sh build run test
+	@$(MAKE) --no-print-directory -s $(JOBS) build
+	@exec tests/incident/proof $(if $(RUNS),--runs $(RUNS)) $(if $(ONLY),--only $(ONLY))
+
+# The scenarios broken on purpose: the proof must notice each time.
+proof-broken:
+	@deploy/deps.sh build run test
+	@$(MAKE) --no-print-directory -s $(JOBS) build
+	@exec tests/incident/proof --break $(if $(ONLY),--only $(ONLY))
 
 # What PostgreSQL goes on doing for a service that has died. ONLY=WORD: the cases whose names hold it.
 .PHONY: orphans

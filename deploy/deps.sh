@@ -21,6 +21,8 @@ libmicrohttpd-dev     # the service's HTTP server
 libpq-dev             # PostgreSQL's client library
 libjansson-dev        # JSON
 libhttp-parser-dev    # the load tester's reading of HTTP answers
+libunwind-dev         # the stacks in thread dumps
+libdw-dev             # names, files and lines for their addresses
 libcurl4-openssl-dev  # HTTP client of the small tools (health check, metrics)
 libjs-chart.js        # the charts of the HTML report, built into the load tester
 LIST

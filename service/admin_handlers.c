@@ -5,7 +5,7 @@
 #include "common/clock.h"
 #include "service/http_failure.h"
 #include "service/pool_json.h"
-#include "service/thread_state.h"
+#include "service/thread_dump.h"
 
 /* Answers with a JSON document, which is stolen; NULL: there was no memory to make it. */
 static void answer_json(const struct http_request *request, struct http_response *response,
@@ -144,9 +144,47 @@ static json_t *describe_state(const struct thread_view *threads, unsigned count,
                      "longest_ms", (json_int_t)longest_ms, "threads", list);
 }
 
+/* The stacks in groups; NULL with an answer already made. */
+static json_t *describe_stacks(const struct http_request *request, struct http_response *response)
+{
+    struct text report = {0};
+    bool ok = thread_dump(DUMP_JSON, &report);
+    json_t *groups = ok ? json_loadb(report.data, report.size_bytes, 0, NULL) : NULL;
+    text_clear(&report);
+    if (!groups)
+        http_response_error(request, response, 503, -503,
+                            "other requests for the threads are under way, or out of memory");
+    return groups;
+}
+
+static void debug_threads_text(const struct http_request *request, struct http_response *response)
+{
+    response->content_type = "text/plain; charset=utf-8";
+    if (!thread_dump(DUMP_TEXT, &response->body)) {
+        text_clear(&response->body);
+        http_response_error(request, response, 503, -503,
+                            "other requests for the threads are under way, or out of memory");
+    }
+}
+
 static void debug_threads(void *context, const struct http_request *request,
                           struct http_response *response)
 {
+    const char *format;
+    unsigned given = http_request_argument(request, "format", &format);
+    bool is_text = given == 1 && strcmp(format, "text") == 0;
+    if (given > 1 || (given == 1 && !is_text && strcmp(format, "json") != 0)) {
+        http_mistake_answer(request, 400, "format must be given at most once: json or text",
+                            response);
+        return;
+    }
+    if (is_text) {
+        debug_threads_text(request, response);
+        return;
+    }
+    json_t *groups = describe_stacks(request, response);
+    if (!groups)
+        return;
     struct thread_view *threads;
     unsigned count = thread_state_list(&threads);
     int64_t now_ns = clock_now_ns();
@@ -156,7 +194,8 @@ static void debug_threads(void *context, const struct http_request *request,
         json_array_append_new(states, describe_state(threads, count, state, now_ns));
     free(threads);
     answer_json(request, response,
-                json_pack("{s:I, s:o}", "total", (json_int_t)count, "states", states));
+                json_pack("{s:I, s:o, s:o}", "total", (json_int_t)count, "states", states, "groups",
+                          groups));
 }
 
 const struct http_route admin_routes[] = {

@@ -6,6 +6,7 @@
 #include "service/thread_state.h"
 #include "service/toggle_store.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
@@ -140,8 +141,10 @@ static void first_try_is_over(struct control *control)
 static void wait_for_retry(struct control *control, int64_t back_off_ns)
 {
     struct pollfd wake = {.fd = control->wake_fd, .events = POLLIN};
+    int64_t until_ns = clock_now_ns() + back_off_ns;
     thread_state_set(THREAD_IDLE);
-    poll(&wake, 1, (int)(back_off_ns / CLOCK_NS_PER_MS));
+    while (poll(&wake, 1, clock_poll_ms(until_ns, 60000)) < 0 && errno == EINTR)
+        continue;
     thread_state_set(THREAD_RUNNING);
 }
 

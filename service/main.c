@@ -5,12 +5,15 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "service/commands.h"
+#include "service/crash_dump.h"
+#include "service/dump_helper.h"
 #include "service/pool_json.h"
 #include "service/service.h"
 #include "service/thread_state.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* A database that does not answer so fast at the start may still come: that is no reason not to
@@ -79,6 +82,7 @@ static bool open_pool(void)
                                        .application_name = POOL_APPLICATION,
                                        .statements = statements,
                                        .statement_count = sizeof statements / sizeof statements[0]};
+    service.environment.database = &database;
     struct db_pool_config pool = config_pool(&config);
     pool.connector = db_conn_connector(&database);
     pool.on_episode = dump_pool_events;
@@ -112,6 +116,7 @@ static void fill_service(void)
     service.request_timeout_ns = config.request_timeout_ms * CLOCK_NS_PER_MS;
     service.query_latency_s = config.query_latency_ms / 1000;
     service.environment.item_failures = service.metrics.item_failures;
+    service.environment.fan_out_limit = (unsigned)config.fan_out_limit;
     service.environment.fan_out =
         (struct fan_out_limits){.max_threads = (unsigned)config.max_threads,
                                 .stack_bytes = (size_t)config.thread_stack_kib << 10,
@@ -200,8 +205,38 @@ static bool begin_serving(struct http_server *public, struct http_server *admin)
     return ok;
 }
 
+/* Before there are threads. Threads beside those of HTTP connections and fan-outs are few. */
+static bool prepare_dumps(int argc, char **argv)
+{
+    enum { OTHER_THREADS = 256 };
+    const struct dump_helper_config dumps = {
+        .max_threads = (unsigned)(config.max_connections + config.max_threads) + OTHER_THREADS,
+        .dump_dir = config.dump_dir,
+        .argc = argc,
+        .argv = argv};
+    if (!dump_helper_start(&dumps)) {
+        fprintf(stderr, "service: the process that prints dumps cannot start: %s\n",
+                strerror(errno));
+        return false;
+    }
+    crash_dump_install();
+    return true;
+}
+
+/* A descriptor limit of 1024, as shells have it, would meet query=connect_per_item before the
+ * database's own limit does: three to a connection. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit))
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int serve(const sigset_t *signals)
 {
+    raise_descriptor_limit();
     name_replica();
     fill_service();
     if (database_is_wrong("database-url", config.database_url) ||
@@ -256,10 +291,13 @@ int main(int argc, char **argv)
     CHECK_PTHREAD(pthread_sigmask(SIG_BLOCK, &signals, NULL));
     signal(SIGPIPE, SIG_IGN);
     log_set_lock_hooks(thread_state_log_wait_begin, thread_state_log_wait_end);
+    if (!prepare_dumps(argc, argv))
+        return 1;
     thread_state_enter("main", "");
     thread_state_set(THREAD_IDLE);
     int status = serve(&signals);
     thread_state_leave();
+    dump_helper_stop();
     /* _exit: a thread that never came back may still run, and exit() would free what it uses */
     fflush(NULL);
     _exit(status);

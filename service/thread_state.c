@@ -35,12 +35,13 @@ const char *thread_state_name(enum thread_state state)
 void thread_state_enter(const char *role, const char *request)
 {
     assert(!self.listed);
-    self.listed = true;
     self.tid = thread_state_tid();
     self.role = role;
     snprintf(self.request, sizeof self.request, "%s", request);
     atomic_store(&self.state, THREAD_RUNNING);
     atomic_store(&self.since_ns, clock_now_ns());
+    atomic_signal_fence(memory_order_seq_cst); /* see thread_state_look() */
+    self.listed = true;
     CHECK_PTHREAD(pthread_mutex_lock(&list_lock));
     self.previous = NULL;
     self.next = list_head;
@@ -62,6 +63,7 @@ void thread_state_leave(void)
         self.next->previous = self.previous;
     CHECK_PTHREAD(pthread_mutex_unlock(&list_lock));
     self.listed = false;
+    atomic_signal_fence(memory_order_seq_cst);
     self.request[0] = '\0';
 }
 
@@ -85,6 +87,20 @@ long thread_state_tid(void)
     return self.tid;
 }
 
+void thread_state_look(struct thread_view *view)
+{
+    /* `listed` is written by this very thread: only the compiler could get the order wrong. */
+    bool listed = self.listed;
+    atomic_signal_fence(memory_order_seq_cst);
+    *view = (struct thread_view){.tid = thread_state_tid()};
+    if (!listed)
+        return;
+    view->role = self.role;
+    memcpy(view->request, self.request, sizeof view->request);
+    view->state = atomic_load(&self.state);
+    view->since_ns = atomic_load(&self.since_ns);
+}
+
 unsigned thread_state_list(struct thread_view **views)
 {
     unsigned count = 0;
@@ -105,13 +121,14 @@ unsigned thread_state_list(struct thread_view **views)
     return filled;
 }
 
-bool thread_state_works_for(long tid, const char *request)
+bool thread_state_works_for(long tid, const char *request, enum thread_state *state)
 {
     CHECK_PTHREAD(pthread_mutex_lock(&list_lock));
     const struct entry *entry = list_head;
     while (entry && entry->tid != tid)
         entry = entry->next;
     bool works = entry && strcmp(entry->request, request) == 0;
+    *state = works ? atomic_load(&entry->state) : THREAD_IDLE;
     CHECK_PTHREAD(pthread_mutex_unlock(&list_lock));
     return works;
 }

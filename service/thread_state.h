@@ -49,12 +49,17 @@ const char *thread_state_request(void);
 /* The calling thread's kernel id. */
 long thread_state_tid(void);
 
+/* The calling thread, also from a signal handler; role NULL, request "" and since_ns 0 when it is
+ * not registered. */
+void thread_state_look(struct thread_view *view);
+
 /* Copies all threads into a new array, to be freed by the caller; the count is returned. On lack of
  * memory *views is NULL and 0 is returned. */
 unsigned thread_state_list(struct thread_view **views);
 
-/* Whether the thread with this kernel id is there and works for this request. */
-bool thread_state_works_for(long tid, const char *request);
+/* Whether the thread with this kernel id is there and works for this request; *state is what it is
+ * doing then. */
+bool thread_state_works_for(long tid, const char *request, enum thread_state *state);
 
 /* Counts the threads by state. */
 void thread_state_count(unsigned counts[THREAD_STATES]);

@@ -9,6 +9,7 @@
 #include "common/check.h"
 #include "service/variants/map.h"
 #include "service/variants/map_table.h"
+#include "service/variants/map_writers.h"
 
 #include <stdatomic.h>
 
@@ -19,6 +20,7 @@ struct result_map {
      * look would be optimized away, since the compiler may assume that no other thread writes it.
      */
     _Atomic unsigned writing;
+    struct map_writers writers; /* for the dump */
 };
 
 static struct result_map *create(const struct fatal_ops *fatal, unsigned items)
@@ -41,8 +43,10 @@ static struct result_map *create(const struct fatal_ops *fatal, unsigned items)
 static void look_and_flip(struct result_map *map, unsigned expected)
 {
     unsigned writing = atomic_load_explicit(&map->writing, memory_order_relaxed);
-    if (writing != expected)
+    if (writing != expected) {
+        map_writers_name_other(&map->writers);
         map->fatal->concurrent_map_writes();
+    }
     if (expected == 0)
         map_pass(MAP_LOOKED);
     writing = atomic_load_explicit(&map->writing, memory_order_relaxed);
@@ -52,11 +56,13 @@ static void look_and_flip(struct result_map *map, unsigned expected)
 static bool put(struct result_map *map, unsigned index, const struct video *video)
 {
     (void)index;
+    map_writers_begin(&map->writers);
     /* FLAW: a second writer writes along. */
     look_and_flip(map, 0);
     map_pass(MAP_WRITING);
     bool ok = map_table_put(&map->table, video);
     map_pass(MAP_WRITTEN);
+    map_writers_end();
     look_and_flip(map, 1);
     return ok;
 }

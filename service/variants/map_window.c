@@ -1,7 +1,8 @@
 #include "service/variants/map.h"
 
+#include "common/clock.h"
+
 #include <stddef.h>
-#include <unistd.h>
 
 void (*map_window)(enum map_point point);
 
@@ -10,7 +11,7 @@ static unsigned window_us;
 static void wait_while_writing(enum map_point point)
 {
     if (point == MAP_WRITING)
-        usleep(window_us);
+        clock_sleep_until(clock_now_ns() + window_us * CLOCK_NS_PER_US);
 }
 
 void map_pass(enum map_point point)

@@ -1,0 +1,126 @@
+"""What befalls the service from outside: part of a fault where no toggle is."""
+import contextlib
+import select
+import signal
+import threading
+
+import psycopg2
+
+from http_client import CONNECTION_ERRORS
+from lab import Lock, Service, wait_for
+
+LOCK_EVERY_S = 1.0  # a job that comes each second, locks, and forgets to commit
+FAILURES_PER_CONNECTION = 2
+
+
+def wait_until_full(service):
+    """A new connection prepares its statements, so that behind the lock there would be none."""
+    wait_for(lambda: (counts := service.pool_counts())["total"] == counts["max"] and not counts["connecting"],
+             "all connections are there (the scenario needs pool_min = pool_size)", 15)
+
+
+class Disturbance:
+    """Nothing happens. Each kind overrides what it needs."""
+
+    again_after_restart = True
+
+    def __init__(self, postgres):
+        self.postgres = postgres
+
+    def before_service(self, options, roles):
+        """Before the phase's service starts."""
+
+    def before_load(self, service):
+        """Before each load."""
+
+    @contextlib.contextmanager
+    def during_load(self):
+        yield
+
+
+class LockDuringLoad(Disturbance):
+    """A transaction of the table's owner holds a lock that every query must wait for, and is idle. Ended by the server, the
+    job is back a second later, as such jobs are."""
+
+    def before_load(self, service):
+        wait_until_full(service)
+
+    @contextlib.contextmanager
+    def during_load(self):
+        ending, held = threading.Event(), threading.Event()
+        worker = threading.Thread(target=self._lock_again_and_again, args=(ending, held), daemon=True)
+        worker.start()
+        try:
+            assert held.wait(10), "the lock could not be taken"
+            yield
+        finally:
+            ending.set()
+            worker.join()
+
+    def _lock_again_and_again(self, ending, held):
+        while not ending.is_set():
+            with contextlib.suppress(psycopg2.Error), Lock(self.postgres) as lock:
+                held.set()
+                # Readable: the server has ended the session.
+                while not ending.is_set() and not select.select([lock.connection], [], [], 0.02)[0]:
+                    pass
+            ending.wait(LOCK_EVERY_S)
+
+
+class FailedRequests(Disturbance):
+    """A short outage: behind a lock some requests pass their deadline. Then the lock is gone, and all could be well."""
+
+    def before_load(self, service):
+        wait_until_full(service)
+        wanted = FAILURES_PER_CONNECTION * service.pool_counts()["max"]
+        with Lock(self.postgres) as lock:
+            threads = [threading.Thread(target=self._fail, args=(service,), daemon=True) for _ in range(wanted)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            lock.free()
+        wait_for(lambda: self._settled(service.pool_counts()), "the pool has cleared away what the outage left", 15)
+
+    @staticmethod
+    def _fail(service):
+        with contextlib.suppress(*CONNECTION_ERRORS):
+            service.feed(1, items=3)
+
+    @staticmethod
+    def _settled(counts):
+        return all(counts[name] == 0 for name in ("waiting", "connecting", "draining", "closing"))
+
+
+class CrashLoop(Disturbance):
+    """Processes die by SIGKILL, one after the other, each with all of its connections at work on slow queries, until the
+    role's slots are full if the server notices nothing."""
+
+    again_after_restart = False
+
+    def before_service(self, options, roles):
+        pool, slots = options["pool_size"], roles["flashover_app"]["connection_limit"]
+        for _ in range(-(-slots // pool)):
+            with Service(self.postgres, **{**options, "query_latency_ms": 10000, "request_timeout_ms": 30000}) as victim:
+                self._crash(victim, pool)
+
+    @staticmethod
+    def _crash(victim, pool):
+        threads = [threading.Thread(target=FailedRequests._fail, args=(victim,), daemon=True) for _ in range(pool)]
+        for thread in threads:
+            thread.start()
+
+        def at_work():
+            view = victim.pool()
+            return view["counts"]["used"] == pool or view["last_connect_error"]
+
+        try:
+            wait_for(at_work, "all connections are at work, or the server is full", 15)
+        finally:
+            victim.signal(signal.SIGKILL)
+            victim.wait_end()
+            for thread in threads:
+                thread.join()
+
+
+KINDS = {"none": Disturbance, "lock": LockDuringLoad, "failed_requests": FailedRequests, "crash_loop": CrashLoop}

@@ -1,0 +1,245 @@
+"""Carries out one phase: sets service and database up, puts the load on, measures, judges."""
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from psycopg2 import sql
+
+import disturbance
+from figures import CLEAN, describe, from_ledger, from_metrics, missed
+from http_client import CONNECTION_ERRORS, Client
+from lab import BUILD, ROOT, SERVICE, Service, clean_environment, wait_for
+
+LOADTEST_JUDGED = (0, 99, 111)  # its books balance; the counts are to be judged (docs/load-testing.md)
+LOADTEST_TOO_LATE = 111
+TRIES_ON_A_BUSY_MACHINE = 3
+SUSTAINED = 2  # a fix is to hold for so many times as long as the fault is given to show
+POOL_APPLICATION = "flashover"
+
+
+class ProofError(Exception):
+    """What keeps the proof from being carried out: one line, for the user."""
+
+
+class SupervisedService(Service):
+    """The service as `make up` runs it, with the restarter that starts it again after a crash."""
+
+    def __init__(self, postgres, **options):
+        super().__init__(postgres, **options)
+        self.log_file.unlink()
+        self.state = Path(tempfile.mkdtemp(prefix="flashover-proof-"))
+        (self.state / "temp").write_text(f"{self.state}\n")
+        self.log_file = self.state / "service.log"
+
+    def _spawn(self):
+        self.public, self.admin = Client(self.port), Client(self.admin_port)
+        command = ["setpriv", "--pdeathsig", "TERM", "--", ROOT / "deploy/supervise.sh", self.state, self.program,
+                   f"--listen=127.0.0.1:{self.port}", f"--admin-listen=127.0.0.1:{self.admin_port}", *self.options]
+        self.process = subprocess.Popen(command, env=clean_environment(**self.env), stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+
+    def __enter__(self):
+        try:
+            return self.start()
+        except AssertionError as error:
+            words = self.last_words()
+            self.__exit__()
+            raise ProofError(f"the service would not start ({error}): {words}") from None
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def restart(self):
+        """By hand, gracefully. The restarter ends with it, as a status of 0 is final."""
+        self.stop()
+        self.start()
+
+    def __exit__(self, *_):
+        if self.alive():
+            self.process.kill()  # and the service dies with it
+        if self.process:
+            self.process.wait()
+        shutil.rmtree(self.state, ignore_errors=True)
+
+    def last_words(self):
+        lines = self.log().splitlines() if self.log_file.exists() else []
+        return next((line for line in reversed(lines) if '"program":"supervisor"' not in line), "it said nothing")
+
+
+@contextlib.contextmanager
+def role_settings(postgres, roles):
+    """ALTER ROLE, and back. Their sessions to come have them."""
+
+    def alter(role, statement, value=None):
+        with postgres.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(sql.SQL("ALTER ROLE {} " + statement).format(sql.Identifier(role)), value)
+
+    try:
+        for role, settings in roles.items():
+            for name, value in settings.items():
+                if name == "connection_limit":
+                    alter(role, "CONNECTION LIMIT " + str(int(value)))
+                else:
+                    alter(role, f"SET {name} = %s", [value])
+        yield
+    finally:
+        for role in roles:
+            alter(role, "RESET ALL")
+            alter(role, "CONNECTION LIMIT -1")
+
+
+class Load:
+    """One `loadtest run`, and what came of it."""
+
+    def __init__(self, service, setup, stretch=1):
+        load = setup["load"]
+        self.from_s = load.get("from_s", 0)
+        handle, name = tempfile.mkstemp(prefix="flashover-proof-", suffix=".json")
+        os.close(handle)
+        self.json = Path(name)
+        self.command = [
+            BUILD / "loadtest", "run", "--url", f"http://127.0.0.1:{service.port}/v1/feeds/{{feed}}?items={load['items']}",
+            "--admin-url", f"http://127.0.0.1:{service.admin_port}", "--json", self.json,
+            "--retries", load.get("retries", 0), "--retry-backoff", f"{load.get('retry_backoff_ms', 100)}ms",
+            "--timeout", load.get("timeout_s", 5),
+        ]
+        if "stages" in load:
+            self.command += ["--stages", load["stages"]]
+        else:
+            self.command += ["--rate", load["rate"], "--duration", load["duration_s"] * stretch]
+
+    def run(self, meanwhile):
+        """Calls meanwhile() ten times a second."""
+        process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "--", *map(str, self.command)], env=clean_environment(), text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+        )
+        try:
+            while True:
+                meanwhile()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    _, error = process.communicate(timeout=0.1)
+                    break
+            if process.returncode not in LOADTEST_JUDGED:
+                raise ProofError(f"loadtest run ended with status {process.returncode}: {(error.splitlines() or [''])[-1]}")
+            self.status = process.returncode
+            return json.loads(self.json.read_text())
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+            self.json.unlink(missing_ok=True)
+
+
+class Runner:
+    """Judges phases, one after the other, on one PostgreSQL."""
+
+    def __init__(self, postgres):
+        self.postgres = postgres
+
+    def judge(self, phase, time_limit_s):
+        """{"ok": whether the phase went as it is to, "said": a line about it, "seconds", "figures"}."""
+        began = time.monotonic()
+        cause = disturbance.KINDS[phase.setup["disturbance"]](self.postgres)
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._end_backends)
+            stack.enter_context(role_settings(self.postgres, phase.setup["roles"]))
+            cause.before_service(phase.setup["service"], phase.setup["roles"])
+            self.postgres.clear_toggles()
+            options = {**phase.setup["service"], **phase.setup["toggles"]}
+            service = stack.enter_context(SupervisedService(self.postgres, **options))
+            if phase.kind in ("baseline", "fix"):
+                ok, figures, said = self._is_clean(phase, service, cause)
+            else:
+                ok, figures, said = self._shows(phase, service, cause, time_limit_s)
+        return {"ok": ok, "said": said, "seconds": round(time.monotonic() - began, 2), "figures": figures}
+
+    def _end_backends(self):
+        """Of processes that are gone as well: no phase leaves anything to the next."""
+        self.postgres.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", [POOL_APPLICATION])
+        wait_for(lambda: not self.postgres.backends(POOL_APPLICATION), "the pool's backends are gone")
+
+    def _is_clean(self, phase, service, cause):
+        """A failure while the load tester itself was too late to be believed is tried again, as `loadtest capacity` does,
+        unless an answer was wrong, which no lateness excuses."""
+        for attempt in range(TRIES_ON_A_BUSY_MACHINE):
+            figures, status = self._measure(phase, service, cause, SUSTAINED if phase.kind == "fix" else 1)
+            wrong = missed(CLEAN, figures)
+            if not wrong or status != LOADTEST_TOO_LATE or figures["wrong"]:
+                break
+        busy = f", at attempt {attempt + 1}: the machine was too busy" if attempt else ""
+        if wrong:
+            return False, figures, f"NOT CLEAN: wanted {', '.join(wrong)}{busy}"
+        return True, figures, f"clean: {figures['ok']} right answers, {figures['bad']} others, p99 {figures['p99_ms']:.0f} ms{busy}"
+
+    def _shows(self, phase, service, cause, time_limit_s):
+        """Whether the symptom is there; with `restart`, whether it is there again after one."""
+        for lives in range(2 if phase.restart else 1):
+            if lives and phase.restart == "by_restarter":
+                service.wait_until("ready")
+            elif lives:
+                service.restart()
+                if not cause.again_after_restart:
+                    cause = disturbance.Disturbance(self.postgres)
+            began = time.monotonic()
+            while True:
+                figures, _ = self._measure(phase, service, cause)
+                absent = missed(phase.symptom, figures)
+                seconds = time.monotonic() - began
+                if not absent or seconds > time_limit_s:
+                    break
+            if absent:
+                return False, figures, f"NO SYMPTOM within {time_limit_s} s: wanted {', '.join(absent)}"
+        again = "again after the restart: " if phase.restart else ""
+        return True, figures, f"symptom within {seconds:.1f} s: {again}{describe(phase.symptom, figures)}"
+
+    def _measure(self, phase, service, cause, stretch=1):
+        """The figures of one load, and the load tester's exit status."""
+        cause.before_load(service)
+        most = 0
+        with self.postgres.connect() as connection, connection.cursor() as cursor:
+
+            def count(more="true", parameters=()):
+                cursor.execute(f"SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND {more}",
+                               [POOL_APPLICATION, *parameters])
+                return cursor.fetchone()[0]
+
+            def watch():
+                nonlocal most
+                most = max(most, count())
+
+            load = Load(service, phase.setup, stretch)
+            with cause.during_load():
+                result = load.run(watch)
+                figures = {**from_ledger(result, load.from_s), **from_metrics(result), "backends": most}
+                figures.update(self._look(service))
+            if figures["started"] is not None:
+                figures["orphans"] = count("backend_start < to_timestamp(%s)", [figures["started"]])
+            del figures["started"]
+        return figures, load.status
+
+    @staticmethod
+    def _look(service):
+        """At the service itself, once it is there (it may just have crashed)."""
+        names = ("failed_requests", "waiting_after", "threads_after", "leaked", "verdict", "started")
+
+        def look():
+            with contextlib.suppress(*CONNECTION_ERRORS):
+                pool, metrics = service.pool(), service.metrics()
+                last = pool["at_last_timeout"]
+                return dict(zip(names, (
+                    metrics.value("flashover_request_failures_total"), pool["counts"]["waiting"],
+                    metrics.value("flashover_fan_out_threads"), sum(not h["thread_alive"] for h in pool["holders"]),
+                    last["verdict"] if last else pool["verdict"], metrics.value("process_start_time_seconds"))))
+            return None
+
+        with contextlib.suppress(AssertionError):
+            return wait_for(look, "the service answers", 10, 0.05)
+        return dict.fromkeys(names)
+
