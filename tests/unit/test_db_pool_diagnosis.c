@@ -287,7 +287,6 @@ struct family {
     char request[16];
     enum thread_state parent_state;
     _Atomic bool holds, may_go;
-    enum failure_kind item_failed_of;
     pthread_t parent, item;
 };
 
@@ -308,19 +307,15 @@ static void *parent_main(void *argument)
 static void *item_main(void *argument)
 {
     struct family *family = argument;
-    struct db_checkout request = in_time();
-    struct failure failure = {0};
-    struct db_lease *lease;
     thread_state_enter("item", family->request);
-    request.deadline_ns = clock_now_ns() + 300 * CLOCK_NS_PER_MS;
-    assert(!db_pool_checkout(family->fixture->pool, &request, &lease, &failure));
-    family->item_failed_of = failure.kind;
+    struct db_lease *lease = checkout(family->fixture);
+    db_pool_checkin(family->fixture->pool, &lease);
     thread_state_leave();
     return NULL;
 }
 
-/* What the pool says once the items' checkouts have timed out. */
-static struct db_pool_view time_out_families(enum thread_state parent_state)
+/* What the pool says while all of them wait. */
+static struct db_pool_view watch_families(enum thread_state parent_state)
 {
     struct fixture fixture;
     struct family families[SIZE];
@@ -333,15 +328,13 @@ static struct db_pool_view time_out_families(enum thread_state parent_state)
     }
     for (int i = 0; i < SIZE; i++)
         CHECK_PTHREAD(pthread_create(&families[i].item, NULL, item_main, &families[i]));
-    wait_until(db_pool_count(fixture.pool).waiting == SIZE ||
-               look(&fixture, DB_POOL_AT_LAST_TIMEOUT).at_ns > 0);
-    wait_until(look(&fixture, DB_POOL_AT_LAST_TIMEOUT).at_ns > 0);
-    struct db_pool_view view = look(&fixture, DB_POOL_AT_LAST_TIMEOUT);
-    for (int i = 0; i < SIZE; i++) {
-        CHECK_PTHREAD(pthread_join(families[i].item, NULL));
-        assert_int_equal(families[i].item_failed_of, FAILURE_CHECKOUT_TIMEOUT);
+    wait_until(db_pool_count(fixture.pool).waiting == SIZE);
+    struct db_pool_view view = look(&fixture, DB_POOL_NOW);
+    for (int i = 0; i < SIZE; i++)
         atomic_store(&families[i].may_go, true);
+    for (int i = 0; i < SIZE; i++) {
         CHECK_PTHREAD(pthread_join(families[i].parent, NULL));
+        CHECK_PTHREAD(pthread_join(families[i].item, NULL));
     }
     close_pool(&fixture);
     return view;
@@ -351,11 +344,11 @@ static struct db_pool_view time_out_families(enum thread_state parent_state)
 static void test_nested_by_request(void **state)
 {
     (void)state;
-    struct db_pool_view view = time_out_families(THREAD_WAITGROUP_WAIT);
+    struct db_pool_view view = watch_families(THREAD_WAITGROUP_WAIT);
     assert_verdict(view, "nested_checkout");
     assert_int_equal(view.nested, SIZE);
     /* the same, but the holders are at work: siblings of those who wait, as in query=per_item */
-    assert_verdict(time_out_families(THREAD_QUERY), "slow_holders");
+    assert_verdict(watch_families(THREAD_QUERY), "slow_holders");
 }
 
 /* Those of one group leave the queue, the others keep their places, and whoever comes later is told
