@@ -12,7 +12,7 @@
 
 /* What does not answer in that time is shown as such, and what the helper has not printed then may
  * still come; the process does not wait longer. */
-#define COLLECT_NS CLOCK_NS_PER_S
+#define COLLECT_NS (2 * CLOCK_NS_PER_S)
 #define PRINT_NS   (2 * CLOCK_NS_PER_S)
 /* Go's status after SIGQUIT. */
 #define QUIT_STATUS 2

@@ -18,11 +18,11 @@ void crash_dump_install(void);
  * unknown) was writing what it found being written. */
 void crash_dump_name_writer(long tid);
 
-/* Does not return where the process is ending: the other writer is to be found in its write, and not
- * somewhere behind it. */
+/* Does not return where the process is ending: the other writer is to be found in its write, and
+ * not somewhere behind it. */
 void crash_dump_hold(void);
 
-/* Writes `reason` (lines) to stderr, then has every thread printed; at most about 3 s. The caller
+/* Writes `reason` (lines) to stderr, then has every thread printed; at most about 4 s. The caller
  * ends the process. When another thread is ending it already, or this one a second time, nothing is
  * printed, and in the first case it never returns. Without handlers only the reason is written.
  * Async-signal-safe: whoever holds malloc's lock, or the log's, cannot keep it back. */

@@ -8,7 +8,8 @@
 /* A group names so many of its requests and threads. */
 enum { NAMED_REQUESTS = 3, NAMED_THREADS = 20 };
 
-/* What stands on top of these files' functions, and they themselves, only say how a stack was taken. */
+/* What stands on top of these files' functions, and they themselves, only say how a stack was
+ * taken. */
 static const char *const own_files[] = {"service/stack_slots.c", "service/crash_dump.c",
                                         "service/thread_dump.c"};
 

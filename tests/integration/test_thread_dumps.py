@@ -66,7 +66,7 @@ def test_concurrent_map_writes_print_both_writers_first(start_service, postgres,
     assert re.match(r"thread \d+ \[running, \d+ ms\]: item, request \S+ \(the first writer, .*\)$", first)
     assert PUT.search(second_stack) and PUT.search(first_stack)
     assert second_stack.startswith("concurrent_map_writes\n\tservice/variants/fatal_abort.c:")
-    assert re.search(r"^wait_while_writing\n\tservice/variants/map_window\.c:\d+$", first_stack, re.M)
+    assert re.search(r"^clock_sleep_until\n\tcommon/clock\.c:\d+$", first_stack, re.M)
     assert any("[pool checkout, " in head and "\ndb_pool_checkout\n\tservice/db_pool_checkout.c:" in stack
                for head, stack in others)
     assert any("[WaitGroup wait, " in head and "\nfan_out_wait\n\tservice/fan_out.c:" in stack for head, stack in others)
