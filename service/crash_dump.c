@@ -152,18 +152,9 @@ static void print_all(const char *reason, const void *context, const char *own_m
         write_raw(slots);
 }
 
-void crash_dump_note_writer(struct crash_dump_writers *writers)
+void crash_dump_name_writer(long tid)
 {
-    long last = atomic_load_explicit(&writers->last, memory_order_relaxed);
-    atomic_store_explicit(&writers->before, last, memory_order_relaxed);
-    atomic_store_explicit(&writers->last, thread_state_tid(), memory_order_relaxed);
-}
-
-void crash_dump_name_writer(const struct crash_dump_writers *writers)
-{
-    long last = atomic_load_explicit(&writers->last, memory_order_relaxed);
-    long before = atomic_load_explicit(&writers->before, memory_order_relaxed);
-    other_writer = last != thread_state_tid() ? last : before;
+    other_writer = tid;
 }
 
 void crash_dump_hold(void)

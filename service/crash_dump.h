@@ -14,18 +14,9 @@
  * report. */
 void crash_dump_install(void);
 
-/* Who began to write last, and before that: kernel ids; all zero at first. Kept by relaxed stores,
- * which order nothing: a note that is a little off costs the dump a name. */
-struct crash_dump_writers {
-    _Atomic long last, before;
-};
-
-/* The calling thread begins to write. */
-void crash_dump_note_writer(struct crash_dump_writers *writers);
-
-/* The calling thread has found another one writing, and may be about to cause a dump, which will
- * show that one beside it. */
-void crash_dump_name_writer(const struct crash_dump_writers *writers);
+/* Remembers, for the dump that the calling thread may be about to cause, that thread `tid` (0:
+ * unknown) was writing what it found being written. */
+void crash_dump_name_writer(long tid);
 
 /* Does not return where the process is ending: the other writer is to be found in its write, and
  * not somewhere behind it. */

@@ -8,6 +8,7 @@
  */
 #include "common/check.h"
 #include "service/crash_dump.h"
+#include "service/thread_state.h"
 #include "service/variants/map.h"
 #include "service/variants/map_table.h"
 
@@ -20,7 +21,8 @@ struct result_map {
      * look would be optimized away, since the compiler may assume that no other thread writes it.
      */
     _Atomic unsigned writing;
-    struct crash_dump_writers writers; /* for the dump */
+    /* For the dump: the kernel's ids of the threads that began to write last, and before that. */
+    _Atomic long writer, writer_before;
 };
 
 static void pass(enum map_point point)
@@ -36,11 +38,28 @@ static struct result_map *create(const struct fatal_ops *fatal)
         return NULL;
     map->fatal = fatal;
     atomic_init(&map->writing, 0);
+    atomic_init(&map->writer, 0);
+    atomic_init(&map->writer_before, 0);
     if (!map_table_init(&map->table)) {
         free(map);
         return NULL;
     }
     return map;
+}
+
+static void note_writer(struct result_map *map)
+{
+    long before = atomic_load_explicit(&map->writer, memory_order_relaxed);
+    atomic_store_explicit(&map->writer_before, before, memory_order_relaxed);
+    atomic_store_explicit(&map->writer, thread_state_tid(), memory_order_relaxed);
+}
+
+static long other_writer(struct result_map *map)
+{
+    long writer = atomic_load_explicit(&map->writer, memory_order_relaxed);
+    return writer != thread_state_tid()
+               ? writer
+               : atomic_load_explicit(&map->writer_before, memory_order_relaxed);
 }
 
 /* Looks at the flag, which must read `expected`, and flips it: two steps, as in Go, and another
@@ -49,11 +68,11 @@ static void look_and_flip(struct result_map *map, unsigned expected)
 {
     unsigned writing = atomic_load_explicit(&map->writing, memory_order_relaxed);
     if (writing != expected) {
-        crash_dump_name_writer(&map->writers);
+        crash_dump_name_writer(other_writer(map));
         map->fatal->concurrent_map_writes();
     }
     if (expected == 0) {
-        crash_dump_note_writer(&map->writers);
+        note_writer(map);
         pass(MAP_LOOKED);
     }
     writing = atomic_load_explicit(&map->writing, memory_order_relaxed);
