@@ -243,6 +243,8 @@ storm-deadlines:
 	@$(MAKE) --no-print-directory -s $(JOBS) build
 	STORM_SECONDS=20 /usr/bin/python3 -m pytest -q -s -p no:cacheprovider tests/integration/test_deadline_storm.py
 
+# ---- experiments -------------------------------------------------------------------------------------------------
+
 # Every fault shows, every fix holds, every non-fix fails. RUNS=20: so often. ONLY=name: that scenario.
 .PHONY: proof proof-broken
 proof:
@@ -255,6 +257,25 @@ proof-broken:
 	@deploy/deps.sh build run test
 	@$(MAKE) --no-print-directory -s $(JOBS) build
 	@exec tests/incident/proof --break $(if $(ONLY),--only $(ONLY))
+
+# What PostgreSQL goes on doing for a service that has died. ONLY=WORD: the cases whose names hold it.
+.PHONY: orphans
+orphans:
+	@deploy/deps.sh build run test
+	@$(MAKE) --no-print-directory -s $(JOBS) build
+	@$(if $(ONLY),ONLY="$(ONLY)") tests/incident/orphans
+
+# What the buggy service sustains, and what each change alone makes of it; some 35 minutes. ONLY=ROW: one row.
+.PHONY: interventions
+interventions:
+	@deploy/deps.sh build run test
+	@$(MAKE) --no-print-directory -s $(JOBS) build
+	@$(if $(ONLY),ONLY="$(ONLY)") tests/incident/interventions
+
+# Fills docs/findings.md from what the experiments left in build/.
+.PHONY: findings
+findings:
+	@tests/incident/write_findings
 
 # ---- the rest ----------------------------------------------------------------------------------------------------
 

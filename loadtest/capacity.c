@@ -198,7 +198,8 @@ int capacity_run(struct capacity *capacity, struct stop *stop, char *why, size_t
         return -1;
     snprintf(why, why_size, "no boundary stood still");
     bool found = capacity_search(&plan, &capacity->sustainable);
-    capacity->complete = found && (capacity->sustainable.lower_per_s == 0 || overload(&session));
+    bool beyond = capacity->overload && capacity->sustainable.lower_per_s > 0;
+    capacity->complete = found && (!beyond || overload(&session));
     readiness_destroy(&session.readiness);
     sum_up(capacity);
     predict(capacity);

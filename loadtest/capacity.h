@@ -52,6 +52,7 @@ struct capacity {
     double max_per_s;
     double precision;
     double confirm_s;
+    bool overload; /* go beyond the boundary as well */
     /* Results. */
     struct capacity_trial trials[CAPACITY_TRIALS_MAX];
     size_t trial_count;

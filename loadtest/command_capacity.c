@@ -11,6 +11,7 @@ struct capacity_options {
     double max_per_s;
     double precision_percent;
     double confirm_s;
+    const char *overload; /* "yes", "no" */
     const char *json_path;
 };
 
@@ -48,6 +49,13 @@ static bool parse(int argc, char **argv, struct capacity_options *options, int *
                                   .max = 3600,
                                   .argument = "TIME",
                                   .help = "of the trials that confirm the lower bound"},
+                                 {.name = "overload",
+                                  .kind = OPTION_CHOICE,
+                                  .value = &options->overload,
+                                  .fallback = "yes",
+                                  .choices = "yes|no",
+                                  .argument = "WHETHER",
+                                  .help = "go beyond the boundary, to see collapse and recovery"},
                                  {.name = "json",
                                   .kind = OPTION_TEXT,
                                   .value = &options->json_path,
@@ -103,6 +111,7 @@ int command_capacity(int argc, char **argv, struct stop *stop)
     capacity.max_per_s = options.max_per_s;
     capacity.precision = options.precision_percent / 100;
     capacity.confirm_s = options.confirm_s;
+    capacity.overload = strcmp(options.overload, "yes") == 0;
     int failed = capacity_run(&capacity, stop, why, sizeof why);
     if (failed)
         fprintf(stderr, PROGRAM ": %s\n", why);

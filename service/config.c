@@ -27,7 +27,7 @@ static const char usage[] =
     "       service healthcheck                   exit 0 when /readyz of --listen answers 200\n"
     "       service --help | --version";
 
-enum { FIXED_OPTIONS = 23 };
+enum { FIXED_OPTIONS = 24 };
 
 static void fill_table(struct config *config, struct option table[FIXED_OPTIONS + TOGGLES])
 {
@@ -171,6 +171,14 @@ static void fill_table(struct config *config, struct option table[FIXED_OPTIONS 
          .max = 8192,
          .argument = "KIB",
          .help = "stack of a fan-out thread"},
+        {.name = "fan-out-limit",
+         .kind = OPTION_INTEGER,
+         .value = &config->fan_out_limit,
+         .fallback = "8",
+         .min = 1,
+         .max = 1000,
+         .argument = "N",
+         .help = "threads of one request with query=bounded"},
         {.name = "pool-events",
          .kind = OPTION_INTEGER,
          .value = &config->pool_events,

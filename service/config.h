@@ -18,7 +18,7 @@ struct config {
     int64_t request_timeout_ms, checkout_timeout_ms;
     double query_latency_ms;
     int64_t items;
-    int64_t max_connections, max_threads, thread_stack_kib;
+    int64_t max_connections, max_threads, thread_stack_kib, fan_out_limit;
     int64_t drain_delay_ms;
     int64_t map_window_us;
     const char *toggles[TOGGLES];

@@ -48,7 +48,7 @@ static enum awaited await_socket(const struct db_conn *conn, short events, int i
     }
 }
 
-static bool broken(struct db_conn *conn, struct failure *failure)
+bool db_conn_broken(struct db_conn *conn, struct failure *failure)
 {
     char detail[160];
     text_one_line(PQerrorMessage(conn->pg), detail, sizeof detail);
@@ -67,10 +67,9 @@ static void take_in_last_words(struct db_conn *conn)
     (void)PQisBusy(conn->pg);
 }
 
-/* The state once an answer is over. */
-static enum db_conn_state settled_state(const struct db_conn *conn)
+enum db_conn_state db_conn_settled_state(const struct db_conn *conn)
 {
-    if (PQstatus(conn->pg) != CONNECTION_OK)
+    if (PQstatus(conn->pg) != CONNECTION_OK || PQpipelineStatus(conn->pg) != PQ_PIPELINE_OFF)
         return DB_CONN_BROKEN;
     switch (PQtransactionStatus(conn->pg)) {
     case PQTRANS_IDLE:
@@ -93,14 +92,15 @@ enum db_conn_state db_conn_consume(struct db_conn *conn)
         take_in_last_words(conn);
     else if (!PQconsumeInput(conn->pg) || PQflush(conn->pg) < 0)
         conn->state = DB_CONN_BROKEN;
-    while (conn->state == DB_CONN_BUSY && !PQisBusy(conn->pg)) {
+    while (conn->state == DB_CONN_BUSY && PQstatus(conn->pg) == CONNECTION_OK &&
+           !PQisBusy(conn->pg)) {
         PGresult *result = PQgetResult(conn->pg);
-        if (!result)
+        if (db_conn_is_last_result(conn, result))
             conn->state = DB_CONN_IDLE;
         PQclear(result);
     }
     if (conn->state != DB_CONN_BUSY && conn->state != DB_CONN_BROKEN)
-        conn->state = settled_state(conn);
+        conn->state = db_conn_settled_state(conn);
     if (PQstatus(conn->pg) != CONNECTION_OK)
         conn->state = DB_CONN_BROKEN;
     return conn->state;
@@ -118,36 +118,51 @@ static bool gave_up(struct db_conn *conn, enum awaited why, struct failure *fail
                        conn->address);
 }
 
+bool db_conn_flush(struct db_conn *conn, int64_t deadline_ns, struct failure *failure)
+{
+    int unsent;
+    conn->state = DB_CONN_BUSY;
+    while ((unsent = PQflush(conn->pg)) == 1) {
+        enum awaited awaited =
+            await_socket(conn, POLLIN | POLLOUT, conn->interrupt_fd, deadline_ns);
+        if (awaited != SOCKET_READY)
+            return gave_up(conn, awaited, failure);
+        if (!PQconsumeInput(conn->pg))
+            return db_conn_broken(conn, failure);
+    }
+    return unsent == 0 || db_conn_broken(conn, failure);
+}
+
+bool db_conn_next_result(struct db_conn *conn, int64_t deadline_ns, PGresult **result,
+                         struct failure *failure)
+{
+    *result = NULL;
+    /* Where the connection is lost, PQgetResult() does not block any more, and has the server's
+     * last words, if there were any, as a result. */
+    while (PQisBusy(conn->pg) && PQstatus(conn->pg) == CONNECTION_OK) {
+        enum awaited awaited = await_socket(conn, POLLIN, conn->interrupt_fd, deadline_ns);
+        if (awaited != SOCKET_READY)
+            return gave_up(conn, awaited, failure);
+        (void)PQconsumeInput(conn->pg);
+    }
+    *result = PQgetResult(conn->pg);
+    return true;
+}
+
 /* After a PQsend…: flushes, then waits for the one result and for the end of the answer. */
 static bool finish(struct db_conn *conn, int64_t deadline_ns, PGresult **out,
                    struct failure *failure)
 {
-    int unsent;
-    enum awaited awaited;
-    *out = NULL;
-    conn->state = DB_CONN_BUSY;
-    while ((unsent = PQflush(conn->pg)) == 1) {
-        awaited = await_socket(conn, POLLIN | POLLOUT, conn->interrupt_fd, deadline_ns);
-        if (awaited != SOCKET_READY)
-            return gave_up(conn, awaited, failure);
-        if (!PQconsumeInput(conn->pg))
-            return broken(conn, failure);
-    }
-    if (unsent < 0)
-        return broken(conn, failure);
     PGresult *result = NULL;
+    PGresult *next;
+    *out = NULL;
+    if (!db_conn_flush(conn, deadline_ns, failure))
+        return false;
     for (;;) {
-        /* Where the connection is lost, PQgetResult() does not block any more, and has the server's
-         * last words, if there were any, as a result. */
-        while (PQisBusy(conn->pg) && PQstatus(conn->pg) == CONNECTION_OK) {
-            awaited = await_socket(conn, POLLIN, conn->interrupt_fd, deadline_ns);
-            if (awaited != SOCKET_READY) {
-                PQclear(result);
-                return gave_up(conn, awaited, failure);
-            }
-            (void)PQconsumeInput(conn->pg);
+        if (!db_conn_next_result(conn, deadline_ns, &next, failure)) {
+            PQclear(result);
+            return false;
         }
-        PGresult *next = PQgetResult(conn->pg);
         if (!next)
             break;
         /* a statement has one result; behind a FATAL one libpq reports the lost connection as a
@@ -161,30 +176,32 @@ static bool finish(struct db_conn *conn, int64_t deadline_ns, PGresult **out,
     return true;
 }
 
+bool db_conn_refused(struct db_conn *conn, const PGresult *result, struct failure *failure)
+{
+    const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    char detail[160];
+    if (!sqlstate)
+        return db_conn_broken(conn, failure);
+    text_one_line(PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY), detail, sizeof detail);
+    failure_set(failure, FAILURE_DATABASE, "%s %s", sqlstate, detail);
+    snprintf(failure->sqlstate, sizeof failure->sqlstate, "%s", sqlstate);
+    return false;
+}
+
 /* Sorts what the server said: a result, an error, the end of the connection. */
 static bool judge(struct db_conn *conn, PGresult **result, struct failure *failure)
 {
     ExecStatusType status = PQresultStatus(*result);
-    conn->state = settled_state(conn);
+    conn->state = db_conn_settled_state(conn);
     if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
         return true;
-    const char *sqlstate = PQresultErrorField(*result, PG_DIAG_SQLSTATE);
-    char detail[160];
-    if (!sqlstate) {
-        PQclear(*result);
-        *result = NULL;
-        return broken(conn, failure);
-    }
-    text_one_line(PQresultErrorField(*result, PG_DIAG_MESSAGE_PRIMARY), detail, sizeof detail);
-    failure_set(failure, FAILURE_DATABASE, "%s %s", sqlstate, detail);
-    snprintf(failure->sqlstate, sizeof failure->sqlstate, "%s", sqlstate);
+    (void)db_conn_refused(conn, *result, failure);
     PQclear(*result);
     *result = NULL;
     return false;
 }
 
-/* The driver's own check before the first byte: nothing is written once the deadline has passed. */
-static bool may_write(const struct db_conn *conn, int64_t deadline_ns, struct failure *failure)
+bool db_conn_may_write(const struct db_conn *conn, int64_t deadline_ns, struct failure *failure)
 {
     if (conn->state != DB_CONN_IDLE && conn->state != DB_CONN_IN_TRANSACTION)
         return failure_set(failure, FAILURE_DATABASE, "connection(%s) is not ready for a query",
@@ -195,28 +212,34 @@ static bool may_write(const struct db_conn *conn, int64_t deadline_ns, struct fa
                        "connection(%s) failed to write: context deadline exceeded", conn->address);
 }
 
-bool db_conn_query(struct db_conn *conn, const struct db_statement *statement,
-                   const struct db_value *parameters, int64_t deadline_ns, PGresult **result,
-                   struct failure *failure)
+bool db_conn_send(struct db_conn *conn, const struct db_statement *statement,
+                  const struct db_value *parameters)
 {
-    enum { MAX_PARAMETERS = 4, BINARY = 1 };
-    const char *values[MAX_PARAMETERS];
-    int lengths[MAX_PARAMETERS];
-    int formats[MAX_PARAMETERS];
-    assert(statement->parameter_count <= MAX_PARAMETERS);
+    enum { BINARY = 1 };
+    const char *values[DB_CONN_MAX_PARAMETERS];
+    int lengths[DB_CONN_MAX_PARAMETERS];
+    int formats[DB_CONN_MAX_PARAMETERS];
+    assert(statement->parameter_count <= DB_CONN_MAX_PARAMETERS);
     for (int i = 0; i < statement->parameter_count; i++) {
         values[i] = parameters[i].bytes;
         lengths[i] = sizeof parameters[i].bytes;
         formats[i] = BINARY;
     }
+    return PQsendQueryPrepared(conn->pg, statement->name, statement->parameter_count, values,
+                               lengths, formats, BINARY) == 1;
+}
+
+bool db_conn_query(struct db_conn *conn, const struct db_statement *statement,
+                   const struct db_value *parameters, int64_t deadline_ns, PGresult **result,
+                   struct failure *failure)
+{
     *result = NULL;
-    if (!may_write(conn, deadline_ns, failure))
+    if (!db_conn_may_write(conn, deadline_ns, failure))
         return false;
     enum thread_state former = thread_state_set(THREAD_QUERY);
-    bool ok = PQsendQueryPrepared(conn->pg, statement->name, statement->parameter_count, values,
-                                  lengths, formats, BINARY)
+    bool ok = db_conn_send(conn, statement, parameters)
                   ? finish(conn, deadline_ns, result, failure) && judge(conn, result, failure)
-                  : broken(conn, failure);
+                  : db_conn_broken(conn, failure);
     thread_state_set(former);
     return ok;
 }
@@ -227,12 +250,12 @@ bool db_conn_execute(struct db_conn *conn, const char *sql, int parameter_count,
 {
     enum { TEXT = 0 };
     *result = NULL;
-    if (!may_write(conn, deadline_ns, failure))
+    if (!db_conn_may_write(conn, deadline_ns, failure))
         return false;
     enum thread_state former = thread_state_set(THREAD_QUERY);
     bool ok = PQsendQueryParams(conn->pg, sql, parameter_count, NULL, parameters, NULL, NULL, TEXT)
                   ? finish(conn, deadline_ns, result, failure) && judge(conn, result, failure)
-                  : broken(conn, failure);
+                  : db_conn_broken(conn, failure);
     thread_state_set(former);
     return ok;
 }
@@ -288,7 +311,7 @@ static bool prepare(struct db_conn *conn, const struct db_statement *statement, 
     bool ok = PQsendPrepare(conn->pg, statement->name, statement->sql, statement->parameter_count,
                             statement->parameter_types)
                   ? finish(conn, deadline_ns, &result, failure) && judge(conn, &result, failure)
-                  : broken(conn, failure);
+                  : db_conn_broken(conn, failure);
     PQclear(result);
     if (!ok)
         failure->kind = FAILURE_UNAVAILABLE; /* of no use as a connection, whatever it was */
@@ -335,7 +358,7 @@ static bool finish_connect(struct db_conn *conn, struct failure *failure)
     if (conn->interrupt_fd < 0 || conn->socket_copy < 0)
         return failure_set(failure, FAILURE_UNAVAILABLE, "connect to %s failed: %s", conn->address,
                            strerror(errno));
-    return PQsetnonblocking(conn->pg, 1) == 0 || broken(conn, failure);
+    return PQsetnonblocking(conn->pg, 1) == 0 || db_conn_broken(conn, failure);
 }
 
 struct db_conn *db_conn_open(const struct db_conn_config *config, int64_t deadline_ns,

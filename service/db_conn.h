@@ -57,6 +57,24 @@ bool db_conn_execute(struct db_conn *conn, const char *sql, int parameter_count,
                      const char *const *parameters, int64_t deadline_ns, PGresult **result,
                      struct failure *failure) __attribute__((warn_unused_result));
 
+/* A prepared statement, executed `count` times in one pipeline: all are sent at once, with one sync
+ * at the end, and one error ends all that come after it. */
+struct db_pipeline {
+    const struct db_statement *statement;
+    unsigned count; /* 1.. */
+    /* Writes the parameters of the execution with this index. */
+    void (*write_parameters)(void *context, unsigned index, struct db_value *parameters);
+    /* Takes an execution's rows, in order. False, and `failure`: the pipeline has failed. */
+    bool (*take)(void *context, unsigned index, const PGresult *result, struct failure *failure);
+    void *context;
+};
+
+/* As db_conn_query, but for where the rows go; `failure` is the first one, and after READ_DEADLINE
+ * the connection stays busy, in pipeline mode: what the pool does with a busy connection ends that
+ * too. */
+bool db_conn_pipeline(struct db_conn *conn, const struct db_pipeline *pipeline, int64_t deadline_ns,
+                      struct failure *failure) __attribute__((warn_unused_result));
+
 /* Waits until the server says something, `wake_fd` becomes readable or the deadline passes, and
  * takes it in. False when the connection is broken. */
 bool db_conn_wait(struct db_conn *conn, int wake_fd, int64_t deadline_ns);

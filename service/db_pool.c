@@ -114,6 +114,9 @@ void db_pool_close(struct db_pool *pool)
 static const char nested_text[] =
     "nested checkout: every connection is held by a thread that waits for another one itself";
 
+/* Nor is this. */
+static const char called_off_text[] = "called off: another item of the request had failed";
+
 static void init(struct db_pool *pool)
 {
     const struct failure never_ready = {.message = "it has not been ready yet"};
@@ -121,6 +124,7 @@ static void init(struct db_pool *pool)
     pool->random = (uint64_t)clock_now_ns() | 1;
     failure_set(&pool->closed, FAILURE_UNAVAILABLE, "%s", pool_closed_text);
     failure_set(&pool->nested, FAILURE_UNAVAILABLE, "%s", nested_text);
+    failure_set(&pool->called_off, FAILURE_CALLED_OFF, "%s", called_off_text);
     note_cause(pool, &never_ready);
     CHECK_PTHREAD(pthread_mutex_init(&pool->lock, NULL));
     clock_cond_init(&pool->connector_work);

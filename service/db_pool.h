@@ -17,6 +17,7 @@
 #include "service/db_connector.h"
 #include "service/db_pool_diagnosis.h"
 #include "service/db_pool_event.h"
+#include "service/db_pool_group.h"
 
 #include <stddef.h>
 
@@ -68,6 +69,7 @@ struct db_checkout {
     db_pool_admit *admit;
     const char *call_site; /* string constants, for /debug/pool: the place in the source, */
     const char *query;     /* and the statement's name */
+    const struct db_checkout_group *group; /* NULL: nobody will call it off */
 };
 
 enum db_pool_moment {
@@ -99,9 +101,8 @@ bool db_pool_free(struct db_pool *pool);
 
 /* Waits its turn for a connection, at most until the deadline. True: *lease is the caller's, to be
  * given back with db_pool_checkin. False: *lease is NULL and `failure` is CHECKOUT_TIMEOUT,
- * UNAVAILABLE (pool closed, paused or cleared, nested checkout) or LIMIT (too many waiters). Takes
- * the pool's lock.
- */
+ * UNAVAILABLE (pool closed, paused or cleared, nested checkout), LIMIT (too many waiters) or
+ * CALLED_OFF. Takes the pool's lock. */
 bool db_pool_checkout(struct db_pool *pool, const struct db_checkout *checkout,
                       struct db_lease **lease, struct failure *failure)
     __attribute__((warn_unused_result));

@@ -43,6 +43,9 @@ static enum outcome wait_for_one(struct db_pool *pool, struct waiter *waiter,
         waiter->reason = FAILED_QUEUE_FULL;
         return FAILED;
     }
+    const struct db_checkout_group *group = waiter->checkout->group;
+    if (group && atomic_load(&group->called_off))
+        return refuse(waiter, &pool->called_off, FAILED_CALLED_OFF, failure);
     if (pool_is_nested(pool, waiter))
         return refuse(waiter, &pool->nested, FAILED_NESTED, failure);
     pool_wait_turn(pool, waiter);

@@ -66,9 +66,11 @@ static bool find_nesting(struct db_pool_view *view)
 {
     const struct db_pool_counts *counts = &view->counts;
     return counts->in_use == counts->max && view->nested == counts->max &&
-           found(view, VERDICT_NESTED_CHECKOUT,
-                 "all %u connections are held by threads that wait for another one themselves",
-                 counts->max);
+           found(
+               view, VERDICT_NESTED_CHECKOUT,
+               "all %u connections are held by threads that wait for another one, themselves or by "
+               "their request's other threads",
+               counts->max);
 }
 
 /* Half the pool is enough to call it the cause; fewer are told of by the holders' list. */

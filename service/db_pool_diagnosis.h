@@ -14,7 +14,7 @@ enum db_pool_verdict {
     VERDICT_UNDERSIZED,      /* connections come back fast, and still there are too few of them */
     VERDICT_LEAK,            /* they are held by threads that are gone */
     VERDICT_SLOW_HOLDERS,    /* their holders keep them for longer than the wait */
-    VERDICT_NESTED_CHECKOUT, /* their holders are themselves waiting for one */
+    VERDICT_NESTED_CHECKOUT, /* their holders wait for one, themselves or by other threads */
     VERDICT_CONNECTING,      /* they are still being made, or still being closed */
     VERDICT_DATABASE_DOWN,   /* none can be made */
     VERDICT_SERVER_FULL,     /* the server has no room for another: 53300 */
@@ -51,7 +51,8 @@ struct db_pool_view {
     struct failure connect_failure; /* the last one; kind NONE: there was none */
     int64_t connect_failure_ns;     /* when */
     unsigned connect_failures;      /* in a row, since a connect succeeded */
-    unsigned nested;                /* connections whose holders stand in the queue themselves */
+    unsigned nested;                /* connections whose holders stand in the queue themselves, or
+                                       wait for threads of their request that do */
     enum db_pool_verdict verdict;
     char evidence[320];
     unsigned holder_count;

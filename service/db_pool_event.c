@@ -35,6 +35,7 @@ const char *db_pool_reason_name(enum db_pool_reason reason)
         [FAILED_CONNECTION_ERROR] = "connectionError",
         [FAILED_QUEUE_FULL] = "queueFull",
         [FAILED_NESTED] = "nestedCheckout",
+        [FAILED_CALLED_OFF] = "calledOff",
     };
     assert(reason < DB_POOL_REASONS);
     return names[reason];

@@ -24,8 +24,8 @@ enum db_pool_event_type {
     DB_POOL_EVENT_TYPES
 };
 
-/* Why a connection was closed, or a checkout failed. Lifetime, queueFull and nestedCheckout are not
- * CMAP's. */
+/* Why a connection was closed, or a checkout failed. Lifetime, queueFull, nestedCheckout and
+ * calledOff are not CMAP's. */
 enum db_pool_reason {
     REASON_NONE,
     CLOSED_STALE, /* of a generation before the last clear */
@@ -37,7 +37,8 @@ enum db_pool_reason {
     FAILED_TIMEOUT,
     FAILED_CONNECTION_ERROR, /* the pool is paused, or was cleared meanwhile */
     FAILED_QUEUE_FULL,
-    FAILED_NESTED, /* every connection's holder was waiting for another */
+    FAILED_NESTED,     /* every connection's holder was waiting for another */
+    FAILED_CALLED_OFF, /* its group was called off */
     DB_POOL_REASONS
 };
 

@@ -1,9 +1,9 @@
 /*
  * What the pool's own files share: db_pool.c (open to free), db_pool_checkout.c (checkout,
- * check-in), db_pool_queue.c (the wait queue, hand-over), db_pool_slots.c (a connection's states),
- * db_pool_connect.c, db_pool_tend.c, db_pool_cancel.c and db_pool_background.c (the background
- * threads) and db_pool_recorder.c and db_pool_report.c (what it tells of itself). Nobody else
- * includes this.
+ * check-in), db_pool_queue.c (the wait queue, hand-over), db_pool_group.c (calling off),
+ * db_pool_slots.c (a connection's states), db_pool_connect.c, db_pool_tend.c, db_pool_cancel.c and
+ * db_pool_background.c (the background threads) and db_pool_recorder.c and db_pool_report.c (what
+ * it tells of itself). Nobody else includes this.
  */
 #ifndef FLASHOVER_DB_POOL_INTERNAL_H
 #define FLASHOVER_DB_POOL_INTERNAL_H
@@ -101,6 +101,7 @@ struct db_pool {
     struct failure cleared;      /* (m) what a checkout from a paused pool is told */
     struct failure closed;       /* (i) and from a closed one */
     struct failure nested;       /* (i) and where it would never end */
+    struct failure called_off;   /* (i) and where a sibling failed */
 
     struct db_pool_event *ring; /* (m) recorder_events of them, or NULL; the array (i) */
     uint64_t recorded;          /* (m) events so far */

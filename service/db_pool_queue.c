@@ -162,14 +162,28 @@ struct waiter *pool_hand_over(struct db_pool *pool, struct db_lease *slot, enum 
     return NULL;
 }
 
+static void evict(struct db_pool *pool, struct waiter *waiter, const struct failure *refused,
+                  enum db_pool_reason reason)
+{
+    queue_remove(pool, waiter);
+    waiter->refused = refused;
+    waiter->reason = reason;
+    pool_wake(promise_wake(waiter));
+}
+
 void pool_evict_waiters(struct db_pool *pool, const struct failure *refused,
                         enum db_pool_reason reason)
 {
-    while (pool->first) {
-        struct waiter *waiter = pool->first;
-        queue_remove(pool, waiter);
-        waiter->refused = refused;
-        waiter->reason = reason;
-        pool_wake(promise_wake(waiter));
+    while (pool->first)
+        evict(pool, pool->first, refused, reason);
+}
+
+void pool_evict_group(struct db_pool *pool, const struct db_checkout_group *group)
+{
+    struct waiter *next;
+    for (struct waiter *waiter = pool->first; waiter; waiter = next) {
+        next = waiter->next; /* on the stack of a thread that cannot leave without the lock */
+        if (waiter->checkout->group == group)
+            evict(pool, waiter, &pool->called_off, FAILED_CALLED_OFF);
     }
 }

@@ -38,4 +38,7 @@ void pool_wake(struct waiter *waiter);
 void pool_evict_waiters(struct db_pool *pool, const struct failure *refused,
                         enum db_pool_reason reason);
 
+/* The same for those of one group, with the pool's own words for it. */
+void pool_evict_group(struct db_pool *pool, const struct db_checkout_group *group);
+
 #endif

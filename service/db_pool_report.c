@@ -32,6 +32,20 @@ struct db_pool_counts db_pool_count(struct db_pool *pool)
     return counts;
 }
 
+/* Whether a thread of this request stands in the queue, or has just given up. */
+static bool is_request_waiting(const struct db_pool *pool, const struct waiter *gave_up,
+                               const char *request)
+{
+    if (!*request)
+        return false;
+    if (gave_up && strcmp(gave_up->request, request) == 0)
+        return true;
+    const struct waiter *waiter = pool->first;
+    while (waiter && strcmp(waiter->request, request) != 0)
+        waiter = waiter->next;
+    return waiter != NULL;
+}
+
 /* A look, with the lock held. `waiter`: whose wait it is about; NULL: nobody's. */
 static void look(const struct db_pool *pool, const struct waiter *waiter, int64_t now_ns,
                  struct db_holder *holders, struct db_pool_view *view)
@@ -56,7 +70,12 @@ static void look(const struct db_pool *pool, const struct waiter *waiter, int64_
         struct db_holder *holder = &holders[view->holder_count++];
         *holder = slot->holder;
         holder->state = pool->config.connector.state(slot->connection);
-        holder->is_alive = thread_state_works_for(holder->tid, holder->request);
+        enum thread_state state;
+        holder->is_alive = thread_state_works_for(holder->tid, holder->request, &state);
+        /* It holds one, and waits for its items' threads, which wait for one. (Those who stand in
+         * the queue themselves are in another state, and counted already.) */
+        if (holder->is_alive && state == THREAD_WAITGROUP_WAIT)
+            view->nested += is_request_waiting(pool, waiter, holder->request);
     }
     db_pool_diagnose(view);
 }

@@ -28,6 +28,7 @@ const char *failure_name(enum failure_kind kind)
         [FAILURE_DATABASE] = "database_error",
         [FAILURE_INCOMPLETE] = "incomplete",
         [FAILURE_NOT_FOUND] = "not_found",
+        [FAILURE_CALLED_OFF] = "called_off",
     };
     assert(kind < FAILURE_KINDS);
     return names[kind];

@@ -20,6 +20,7 @@ enum failure_kind {
     FAILURE_DATABASE,    /* the database refused the query or broke off */
     FAILURE_INCOMPLETE,  /* all is done without an error, and yet an item is not there */
     FAILURE_NOT_FOUND,   /* there is no such feed */
+    FAILURE_CALLED_OFF,  /* of an item: not tried, since a sibling had failed before */
     FAILURE_KINDS
 };
 

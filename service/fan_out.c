@@ -15,8 +15,9 @@ struct fan_out {
     _Atomic unsigned references;       /* (a) the caller and each thread */
     _Atomic unsigned next_index;       /* (a) which task the next thread takes */
     pthread_mutex_t lock;
-    pthread_cond_t all_done; /* (m) pending fell to 0 */
+    pthread_cond_t all_done; /* (m) pending fell to 0, or wait_until_ns was brought forward */
     unsigned pending;        /* (m) the WaitGroup's counter */
+    int64_t wait_until_ns;   /* (m) how long waiting for it is worth while */
 };
 
 static _Atomic unsigned live_threads;
@@ -106,6 +107,7 @@ struct fan_out *fan_out_start(const struct fan_out_limits *limits, const struct 
     fan_out->shared = job->shared;
     fan_out->free_shared = job->free_shared;
     fan_out->pending = job->count;
+    fan_out->wait_until_ns = CLOCK_NEVER;
     snprintf(fan_out->request, sizeof fan_out->request, "%s", job->request_id);
     atomic_init(&fan_out->references, 1);
     atomic_init(&fan_out->next_index, 0);
@@ -129,16 +131,28 @@ struct fan_out *fan_out_start(const struct fan_out_limits *limits, const struct 
 
 bool fan_out_wait(struct fan_out *fan_out, int64_t deadline_ns)
 {
-    struct timespec deadline = clock_timespec(deadline_ns);
     enum thread_state former = thread_state_set(THREAD_WAITGROUP_WAIT);
     int result = 0;
     CHECK_PTHREAD(pthread_mutex_lock(&fan_out->lock));
-    while (fan_out->pending > 0 && result == 0)
-        result = pthread_cond_timedwait(&fan_out->all_done, &fan_out->lock, &deadline);
+    while (fan_out->pending > 0 && result == 0) {
+        int64_t until_ns =
+            fan_out->wait_until_ns < deadline_ns ? fan_out->wait_until_ns : deadline_ns;
+        struct timespec until = clock_timespec(until_ns);
+        result = pthread_cond_timedwait(&fan_out->all_done, &fan_out->lock, &until);
+    }
     bool all_done = fan_out->pending == 0;
     CHECK_PTHREAD(pthread_mutex_unlock(&fan_out->lock));
     thread_state_set(former);
     return all_done;
+}
+
+void fan_out_hurry(struct fan_out *fan_out, int64_t deadline_ns)
+{
+    CHECK_PTHREAD(pthread_mutex_lock(&fan_out->lock));
+    if (deadline_ns < fan_out->wait_until_ns)
+        fan_out->wait_until_ns = deadline_ns;
+    CHECK_PTHREAD(pthread_cond_signal(&fan_out->all_done));
+    CHECK_PTHREAD(pthread_mutex_unlock(&fan_out->lock));
 }
 
 void fan_out_release(struct fan_out **fan_out)

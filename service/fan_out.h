@@ -49,6 +49,10 @@ struct fan_out *fan_out_start(const struct fan_out_limits *limits, const struct 
 /* WaitGroup.Wait, with a deadline: true when every task is done. */
 bool fan_out_wait(struct fan_out *fan_out, int64_t deadline_ns);
 
+/* Whoever waits, or comes to wait, waits no longer than until then. For the caller, and for a task
+ * while it runs. Takes the fan-out's lock. */
+void fan_out_hurry(struct fan_out *fan_out, int64_t deadline_ns);
+
 /* Drops the caller's reference and clears the pointer. */
 void fan_out_release(struct fan_out **fan_out);
 

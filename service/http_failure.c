@@ -26,6 +26,7 @@ static const struct answer answers[FAILURE_KINDS] = {
     [FAILURE_DATABASE] = {502, -502, false},
     [FAILURE_INCOMPLETE] = {500, -500, false},
     [FAILURE_NOT_FOUND] = {404, -404, false},
+    [FAILURE_CALLED_OFF] = {500, -500, false}, /* never decides: an earlier failure does */
 };
 
 /* One line tells all: what failed, and what the pool looked like at that moment. */

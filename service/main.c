@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* A database that does not answer so fast at the start may still come: that is no reason not to
@@ -81,6 +82,7 @@ static bool open_pool(void)
                                        .application_name = POOL_APPLICATION,
                                        .statements = statements,
                                        .statement_count = sizeof statements / sizeof statements[0]};
+    service.environment.database = &database;
     struct db_pool_config pool = config_pool(&config);
     pool.connector = db_conn_connector(&database);
     pool.on_episode = dump_pool_events;
@@ -114,6 +116,7 @@ static void fill_service(void)
     service.request_timeout_ns = config.request_timeout_ms * CLOCK_NS_PER_MS;
     service.query_latency_s = config.query_latency_ms / 1000;
     service.environment.item_failures = service.metrics.item_failures;
+    service.environment.fan_out_limit = (unsigned)config.fan_out_limit;
     service.environment.fan_out =
         (struct fan_out_limits){.max_threads = (unsigned)config.max_threads,
                                 .stack_bytes = (size_t)config.thread_stack_kib << 10,
@@ -220,8 +223,20 @@ static bool prepare_dumps(int argc, char **argv)
     return true;
 }
 
+/* A descriptor limit of 1024, as shells have it, would meet query=connect_per_item before the
+ * database's own limit does: three to a connection. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit))
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int serve(const sigset_t *signals)
 {
+    raise_descriptor_limit();
     name_replica();
     fill_service();
     if (database_is_wrong("database-url", config.database_url) ||

@@ -68,6 +68,15 @@ static bool read_video(const PGresult *result, int row, struct video *video,
     return true;
 }
 
+static bool read_one_video(const PGresult *result, int64_t video_id, struct video *video,
+                           struct failure *failure)
+{
+    if (PQntuples(result) != 1)
+        return failure_set(failure, FAILURE_DATABASE, "there is no video %lld",
+                           (long long)video_id);
+    return read_video(result, 0, video, failure);
+}
+
 /* A partial answer is an error: all rows, or no feed at all. */
 static bool check_rows(unsigned rows, unsigned items, int64_t feed_id, struct failure *failure)
 {
@@ -108,12 +117,50 @@ bool queries_video(const struct queries *queries, struct db_conn *conn, int64_t 
     PGresult *result;
     if (!db_conn_query(conn, &queries->video, parameters, deadline_ns, &result, failure))
         return false;
-    bool ok = PQntuples(result) == 1;
-    if (!ok)
-        failure_set(failure, FAILURE_DATABASE, "there is no video %lld", (long long)video_id);
-    ok = ok && read_video(result, 0, video, failure);
+    bool ok = read_one_video(result, video_id, video, failure);
     PQclear(result);
     return ok;
+}
+
+struct pipelined_videos {
+    const struct queries *queries;
+    const struct id_list *list;
+    bool (*visit)(void *context, const struct video *video);
+    void *context;
+};
+
+/* A pipeline is one round trip, whose cost the server spends in one of its statements: the first.
+ */
+static void write_parameters(void *context, unsigned index, struct db_value *parameters)
+{
+    const struct pipelined_videos *videos = context;
+    parameters[0] = db_value_float8(index == 0 ? videos->queries->latency_s : 0);
+    parameters[1] = db_value_int8(videos->list->ids[index]);
+}
+
+static bool take_video(void *context, unsigned index, const PGresult *result,
+                       struct failure *failure)
+{
+    const struct pipelined_videos *videos = context;
+    struct video video;
+    if (!read_one_video(result, videos->list->ids[index], &video, failure))
+        return false;
+    return videos->visit(videos->context, &video) ||
+           failure_set(failure, FAILURE_LIMIT, "out of memory");
+}
+
+bool queries_videos(const struct queries *queries, struct db_conn *conn, const struct id_list *list,
+                    int64_t deadline_ns, bool (*visit)(void *context, const struct video *video),
+                    void *context, struct failure *failure)
+{
+    struct pipelined_videos videos = {
+        .queries = queries, .list = list, .visit = visit, .context = context};
+    const struct db_pipeline pipeline = {.statement = &queries->video,
+                                         .count = list->count,
+                                         .write_parameters = write_parameters,
+                                         .take = take_video,
+                                         .context = &videos};
+    return db_conn_pipeline(conn, &pipeline, deadline_ns, failure);
 }
 
 bool queries_feed(const struct queries *queries, struct db_conn *conn, int64_t feed_id,

@@ -1,6 +1,6 @@
 /*
- * The three queries of the service, over a checked-out connection. Each is one prepared statement,
- * one round trip.
+ * The queries of the service, over a checked-out connection. Each is one prepared statement, one
+ * round trip, but for the pipeline: one statement again and again, one round trip.
  */
 #ifndef FLASHOVER_QUERIES_H
 #define FLASHOVER_QUERIES_H
@@ -39,6 +39,13 @@ bool queries_feed_list(const struct queries *queries, struct db_conn *conn, int6
 bool queries_video(const struct queries *queries, struct db_conn *conn, int64_t video_id,
                    int64_t deadline_ns, struct video *video, struct failure *failure)
     __attribute__((warn_unused_result));
+
+/* The videos of a list, in one pipeline: a statement for each, and one round trip for all of them.
+ * Each is handed to `visit`, in the list's order. False with DATABASE where one does not exist,
+ * LIMIT when a visit returned false, for want of memory, or as db_conn_pipeline. */
+bool queries_videos(const struct queries *queries, struct db_conn *conn, const struct id_list *list,
+                    int64_t deadline_ns, bool (*visit)(void *context, const struct video *video),
+                    void *context, struct failure *failure) __attribute__((warn_unused_result));
 
 /* The videos of a feed's first `items` positions, in no order, each handed to `visit`; errors as
  * queries_feed_list, or LIMIT when a visit returned false, for want of memory. */

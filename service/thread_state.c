@@ -121,13 +121,14 @@ unsigned thread_state_list(struct thread_view **views)
     return filled;
 }
 
-bool thread_state_works_for(long tid, const char *request)
+bool thread_state_works_for(long tid, const char *request, enum thread_state *state)
 {
     CHECK_PTHREAD(pthread_mutex_lock(&list_lock));
     const struct entry *entry = list_head;
     while (entry && entry->tid != tid)
         entry = entry->next;
     bool works = entry && strcmp(entry->request, request) == 0;
+    *state = works ? atomic_load(&entry->state) : THREAD_IDLE;
     CHECK_PTHREAD(pthread_mutex_unlock(&list_lock));
     return works;
 }

@@ -57,8 +57,9 @@ void thread_state_look(struct thread_view *view);
  * memory *views is NULL and 0 is returned. */
 unsigned thread_state_list(struct thread_view **views);
 
-/* Whether the thread with this kernel id is there and works for this request. */
-bool thread_state_works_for(long tid, const char *request);
+/* Whether the thread with this kernel id is there and works for this request; *state is what it is
+ * doing then. */
+bool thread_state_works_for(long tid, const char *request, enum thread_state *state);
 
 /* Counts the threads by state. */
 void thread_state_count(unsigned counts[THREAD_STATES]);

@@ -6,7 +6,16 @@
 
 #include "service/variants/query.h"
 
-enum toggle { TOGGLE_QUERY, TOGGLE_MAP, TOGGLE_RELEASE, TOGGLE_ADMISSION, TOGGLE_FATAL, TOGGLES };
+enum toggle {
+    TOGGLE_QUERY,
+    TOGGLE_MAP,
+    TOGGLE_RELEASE,
+    TOGGLE_ADMISSION,
+    TOGGLE_FATAL,
+    TOGGLE_DEADLINE,
+    TOGGLE_CANCEL,
+    TOGGLES
+};
 
 struct toggle_definition {
     const char *name;

@@ -45,6 +45,13 @@ def start_service(postgres):
         yield lambda **options: stack.enter_context(Service(postgres, **options))
 
 
+@pytest.fixture
+def start_service_on():
+    """start_service_on(own_postgres, pool_size=4, …): the same for another server."""
+    with contextlib.ExitStack() as stack:
+        yield lambda server, **options: stack.enter_context(Service(server, **options))
+
+
 @pytest.fixture(scope="session")
 def outage_postgres():
     """A second server, for the tests that kill it."""

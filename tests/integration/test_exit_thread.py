@@ -7,7 +7,7 @@ from load import CHECKOUT_TIMEOUT
 
 POOL = 4
 # A wait inside each write makes two writers meet in almost every request of two items; see the last test for luck.
-OPTIONS = {"query": "per_item", "map": "unsafe", "fatal": "exit_thread", "pool_size": POOL, "request_timeout_ms": 1200,
+OPTIONS = {"query": "per_item", "map": "unsafe", "fatal": "exit_thread", "pool_size": POOL, "request_timeout_ms": 3000,
            "map_window_us": 20000}
 DEADLINE = (504, (-504, "request deadline exceeded"))
 REQUESTS = 100

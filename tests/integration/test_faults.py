@@ -164,6 +164,33 @@ def test_no_crash_without_both(start_service, query, map_variant):
         assert fetch(connection, 9, 300).status == 200
 
 
+# ---- lost updates
+
+# Each write is held up while it writes, so that others write as well: in a few requests one of them is lost.
+LOST = {"query": "per_item", "map_window_us": 1000, "request_timeout_ms": 20000, "query_latency_ms": 0}
+
+
+def test_a_map_without_a_check_gives_wrong_answers(start_service):
+    service = start_service(**LOST, map="unchecked")
+
+    def wrong():
+        answer = service.feed(1, items=300)
+        assert answer.status == 200, answer
+        body = answer.json()
+        return len(body["items"]) < 300 or body["count"] < 300
+
+    wait_for(wrong, "a write is lost")
+    assert service.alive() and service.metrics().value("flashover_request_failures_total", message="incomplete") == 0
+
+
+@pytest.mark.parametrize("fix", ["slots", "mutex"])
+def test_slots_and_mutex_lose_nothing(start_service, fix):
+    service = start_service(**{**LOST, "map_window_us": 1000 if fix == "slots" else 0}, map=fix)
+    with service.public.keep_alive() as connection:
+        for feed in range(1, 41):
+            assert fetch(connection, feed, 300).status == 200
+
+
 # ---- the leak
 
 

@@ -30,10 +30,10 @@ def assert_clean(service):
 
 @pytest.mark.parametrize("build", PROGRAMS)
 @pytest.mark.parametrize("query", ["batched", "per_item"])
-@pytest.mark.parametrize("admission", ["deadline", "blind"])
-def test_safe_variants_are_clean(start_service, build, query, admission):
+@pytest.mark.parametrize("admission, map_variant", [("deadline", "mutex"), ("blind", "mutex"), ("deadline", "slots")])
+def test_safe_variants_are_clean(start_service, build, query, admission, map_variant):
     service = start_service(program=PROGRAMS[build], env=ENVIRONMENT, pool_size=5, items=40, query=query,
-                            admission=admission, request_timeout_ms=3000)
+                            admission=admission, map=map_variant, request_timeout_ms=3000)
     for _ in range(3):
         outcomes = burst(service, 6, items=40)
         check_lawful(outcomes)
@@ -59,12 +59,13 @@ def test_deadlines_and_leaks_are_clean(start_service, build):
     assert_clean(service)
 
 
-def test_the_unsafe_map_is_reported(start_service):
+@pytest.mark.parametrize("map_variant", ["unsafe", "unchecked"])
+def test_a_map_without_a_lock_is_reported(start_service, map_variant):
     """Two-way proof: requests as above, with the lock taken away. Two items: TSan's report takes long to print, in the
     middle of a write, and a third writer would be found by the lab's own detector and end the process before it is out.
     Where the two themselves meet, that happens too: then another life is tried."""
     service = start_service(program=PROGRAMS["tsan"], env=ENVIRONMENT, pool_size=2, items=2, query="per_item",
-                            map="unsafe", request_timeout_ms=3000)
+                            map=map_variant, request_timeout_ms=3000)
     for _ in range(100):
         if "WARNING: ThreadSanitizer: data race" in service.log():
             break
@@ -72,7 +73,21 @@ def test_the_unsafe_map_is_reported(start_service):
             service.start()
         burst(service, 1, items=2)
     assert "WARNING: ThreadSanitizer: data race" in service.log()
-    assert "service/variants/map_table.c" in service.log()
+    assert "service/variants/map_table.c" in service.log() and f"service/variants/map_{map_variant}.c" in service.log()
+
+
+@pytest.mark.parametrize("map_variant", ["unsafe", "unchecked"])
+def test_a_map_without_a_lock_stays_within_memory(start_service, map_variant):
+    """Writes are lost, and threads end in the middle of them: nothing is read or written beyond. What a dead thread
+    leaves is never freed (service/fan_out.c:thread_main), so leaks are not looked for."""
+    service = start_service(program=PROGRAMS["asan"], env={"ASAN_OPTIONS": "detect_leaks=0"}, pool_size=5, items=40,
+                            query="per_item", map=map_variant, fatal="exit_thread", map_window_us=500,
+                            request_timeout_ms=3000)
+    for _ in range(3):
+        burst(service, 6, items=40)
+    assert service.alive() and ("(fatal=exit_thread)" in service.log()) == (map_variant == "unsafe")
+    assert service.stop() == 0
+    assert_clean(service)
 
 
 def follow(server, run_id, count):

@@ -28,7 +28,10 @@ static void test_definitions_and_variants_agree(void **state)
 
 static void init(struct toggles *toggles)
 {
-    static const char *const values[TOGGLES] = {"batched", "unsafe", "always", "deadline", "abort"};
+    const char *values[TOGGLES];
+    for (enum toggle toggle = 0; toggle < TOGGLES; toggle++)
+        values[toggle] = toggle_value_name(toggle, 0);
+    values[TOGGLE_MAP] = "unsafe";
     static const enum toggle_origin origins[TOGGLES] = {[TOGGLE_MAP] = TOGGLE_FROM_OPTION};
     toggles_init(toggles, values, origins);
 }

@@ -1,0 +1,42 @@
+"""What the experiments of this folder share: the integration tests' lab, results on disk, and tables of text."""
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/integration"))
+
+RESULTS = ROOT / "build"
+
+
+def end_on_term():
+    """So that a timeout's TERM clears everything away, as a Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def utc_now():
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def machine():
+    """What a figure depends on."""
+    return {"cpus": len(os.sched_getaffinity(0)), "load_average": round(os.getloadavg()[0], 1)}
+
+
+def write_json(path, document):
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(path.name + ".new")
+    new.write_text(json.dumps(document, indent=1) + "\n")
+    new.replace(path)
+
+
+def text_table(header, rows):
+    """Lines with columns as wide as they need to be."""
+    cells = [[str(cell) for cell in row] for row in [header, *rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in cells]
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])

@@ -1,0 +1,184 @@
+"""What docs/findings.md says in figures, made from the experiments' JSON and from nothing else."""
+from intervention_rows import HEADER, QUESTIONS, ROWS, disagreements, legend, table_row
+
+
+def markdown(header, rows):
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def not_measured(command):
+    return f"*not measured yet: `{command}`*"
+
+
+def ms(value):
+    return f"{value:.0f} ms" if value < 9999.5 else f"{value / 1e3:.1f} s"
+
+
+def percentile(latency, name):
+    """A percentile that is a lower bound says so."""
+    return (">=" if name in latency["at_least"] else "") + ms(latency[name])
+
+
+def conditions(document):
+    machine = document.get("machine", {})
+    return f"{machine.get('cpus', '?')} cores, load average {machine.get('load_average', '?')} at the start"
+
+
+# ---- make demo
+
+
+def cell(demo, name):
+    """A whole cell of the matrix, or None."""
+    for one in demo["cells"] if demo else []:
+        if one["name"] == name and one["failure"] != "stopped before its end":
+            return one
+    return None
+
+
+def demo_table(demo):
+    names = ["unsafe+per_item", "mutex+per_item", "unsafe+batched", "mutex+batched"]
+    cells = [cell(demo, name) for name in names]
+    if not any(cells):
+        return not_measured("make demo")
+    figures = [("right answers", lambda c: f"{c['figures']['ok']} of {c['figures']['scheduled']}"),
+               ("wrong answers", lambda c: c["figures"]["wrong"]),
+               ("timed out at the checkout", lambda c: c["figures"]["pool_timeouts"]),
+               ("too late to write", lambda c: c["figures"]["write_deadlines"]),
+               ("too late to read", lambda c: c["figures"]["read_deadlines"]),
+               ("other errors", lambda c: c["figures"]["other_errors"]),
+               ("refused or cut off", lambda c: c["figures"]["refused_or_reset"]),
+               ("crashes", lambda c: c["figures"]["crashes"]),
+               ("p99, all requests", lambda c: percentile(c["result"]["latency_ms"]["response"], "p99"))]
+    rows = [[what, *(value(one) if one else not_measured("make demo") for one in cells)] for what, value in figures]
+    run = next(one for one in cells if one)["result"]["run"]
+    return (f"{demo['rate']:g} requests a second for {demo['cell_duration_s']:g} s each; {run['cpus']} cores.\n\n"
+            + markdown(["", *names], rows))
+
+
+def first_cut_s(one):
+    """When the first request lost its connection, or found nobody there."""
+    moments = [row["first_at_s"] for row in one["result"]["errors"] if row["outcome"] in ("reset", "connect_error")]
+    return min(moments, default=None)
+
+
+def crash(demo, interventions):
+    lines = []
+    one = cell(demo, "unsafe+per_item")
+    if one:
+        figures, first = one["figures"], first_cut_s(one)
+        at = "" if first is None else f", for the first time {first:.2f} s after the first request was due"
+        lines.append(f"- At {demo['rate']:g} requests a second the process died {figures['crashes']} times in {demo['cell_duration_s']:g} s{at};"
+                     f" {figures['refused_or_reset']} of {figures['scheduled']} requests were cut off or refused.")
+    else:
+        lines.append("- " + not_measured("make demo"))
+    baseline = interventions.get("baseline")
+    if baseline and baseline["crashed_at"] is not None:
+        lines.append(f"- At {baseline['crashed_at']:g} requests a second, the lowest rate that was tried, it died as well.")
+    elif baseline:
+        lines.append(f"- It did not die in {len(baseline['trials'])} trials of the capacity search.")
+    else:
+        lines.append("- " + not_measured("make interventions ONLY=baseline"))
+    return "\n".join(lines)
+
+
+def messages(demo):
+    one = cell(demo, "mutex+per_item")
+    if not one:
+        return not_measured("make demo")
+    figures, items = one["figures"], one["result"]["service"]["item_failures"]
+    rows = [["timed out while checking out a connection from connection pool", figures["pool_timeouts"], f"{items['checkout_timeout']:.0f}"],
+            ["failed to write: context deadline exceeded", figures["write_deadlines"], f"{items['write_deadline']:.0f}"],
+            ["incomplete read of message: context deadline exceeded", figures["read_deadlines"], f"{items['read_deadline']:.0f}"]]
+    measured, first = one["prediction_measured"], figures["first_pool_timeout_s"]
+
+    def seconds(value):
+        return "never" if value is None else f"{value:.2f} s"
+
+    return (markdown(["message", "answers", "items"], rows)
+            + f"\n\nThe first timeout was seen after {seconds(first)}; on paper, at the {measured['hold_ms']:.2f} ms that a"
+              f" connection was held, after {seconds(measured['first_timeout_s'])}. The pool can do {measured['capacity_per_s']:.3g}"
+              f" requests a second then, and got {demo['rate']:g}.")
+
+
+# ---- make orphans
+
+
+def orphans_table(orphans):
+    if not orphans or not orphans["cases"]:
+        return not_measured("make orphans")
+    moments = list(orphans["cases"][0]["left_at_ms"])
+    rows = [[one["death"], one["work"], f"{one['check_interval_ms']} ms, by {one['cure']}" if one["cure"] else "off",
+             one["backends_at_death"], *one["left_at_ms"].values(), ms(one["gone_after_ms"]),
+             one["expected"] if one["as_expected"] else f"NOT AS EXPECTED: {one['expected']}"] for one in orphans["cases"]]
+    header = ["died by", "at work", "check interval", "backends", *(f"after {moment} ms" for moment in moments), "last one gone after", "as expected"]
+    partial = "" if orphans["complete"] else "Partial: not all cases were measured.\n\n"
+    return f"{partial}PostgreSQL {orphans['postgresql']}; {conditions(orphans)}.\n\n" + markdown(header, rows)
+
+
+def crash_loop_table(orphans):
+    if not orphans or not orphans["crash_loop"]:
+        return not_measured("make orphans")
+    rows = [[f"{one['check_interval_ms']} ms, by {one['cure']}" if one["cure"] else "off", one["lives"], one["pool"],
+             f"{one['peak']} of {one['max_connections']}", one["refused"] or "nobody was refused", f"{one['took_s']:g} s"]
+            for one in orphans["crash_loop"]]
+    return markdown(["check interval", "lives", "pool of each", "most backends", "the server then said", "took"], rows)
+
+
+# ---- make interventions
+
+
+def the_map(interventions):
+    """Which rows died, by the map and by the number of threads that write into it."""
+    rows = []
+    for row in ROWS:
+        done = interventions.get(row.name)
+        if row.name not in ("baseline", "bounded-8", "mutex", "slots", "pipelined", "batched"):
+            continue
+        writers = {"per_item": 300, "bounded": row.limit}.get(row.query, 1)
+        seen = not_measured(f"make interventions ONLY={row.name}")
+        if done and done["crashed_at"] is not None:
+            seen = f"crashed at {done['crashed_at']:g} req/s"
+        elif done:
+            seen = f"no crash in {len(done['trials'])} trials, up to {max(trial['rate'] for trial in done['trials']):.4g} req/s"
+        rows.append([row.name, row.map, writers, seen])
+    return markdown(["row", "map", "threads that write into it", "measured"], rows)
+
+
+def interventions_table(interventions):
+    rows = []
+    for row in ROWS:
+        done = interventions.get(row.name)
+        rows.append(table_row(done, interventions) if done else
+                    [row.name, not_measured(f"make interventions ONLY={row.name}"), *[""] * (len(HEADER) - 2)])
+    missing = sum(row.name not in interventions for row in ROWS)
+    wrong = [f"- {name}: {', '.join(QUESTIONS[q] for q in disagreements(done, interventions))}"
+             for name, done in interventions.items() if disagreements(done, interventions)]
+    text = f"Partial: {missing} of {len(ROWS)} rows are not measured yet.\n\n" if missing else ""
+    text += markdown(HEADER, rows) + "\n\n" + legend(interventions)
+    if interventions:
+        text += " Measured on " + conditions(next(iter(interventions.values()))) + "."
+    if len({done["programs"] for done in interventions.values()}) > 1:
+        text += " Not all rows were measured with the same build."
+    if wrong:
+        text += "\n\nThe verdict printed beforehand did not come true for:\n\n" + "\n".join(wrong)
+    return text
+
+
+# ---- make proof
+
+
+def of(counts):
+    return f"{counts[0]} of {counts[1]}"
+
+
+def proof_table(proof):
+    if not proof or not proof["summaries"]:
+        return not_measured("make proof")
+    rows = []
+    for one in proof["summaries"]:
+        low, high = one["manifested_wilson_95"]
+        rows.append([one["scenario"], one["runs"], f"{of(one['manifested'])} ({low:.2f} to {high:.2f})", of(one["fixed_and_clean"]),
+                     of(one["non_fixes_rejected"]), "passed" if one["passed"] else "FAILED"])
+    partial = f"With {proof['substitute']}: a proof that the proof can fail.\n\n" if proof.get("substitute") else ""
+    return partial + markdown(["scenario", "runs", "manifested (95 % Wilson)", "fixed and clean", "non-fixes rejected", ""], rows)

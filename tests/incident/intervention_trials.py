@@ -1,0 +1,237 @@
+"""One row of `make interventions`, measured: the service as the row has it, and the load tester's own search."""
+import hashlib
+import json
+import resource
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from experiment import ROOT, machine, utc_now
+
+from http_client import Client
+from intervention_rows import INCIDENT_RATE, ITEMS, Row
+from lab import BUILD, SERVICE, Service, clean_environment, free_port, wait_for
+
+LOADTEST = BUILD / "loadtest"
+ROW_LIMIT_S = 1800
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How long and how finely is measured; the tests take less."""
+    items: int = ITEMS
+    precision_percent: int = 25
+    confirm_s: int = 10
+    incident_s: int = 20  # so long that a deadline five times as far still passes: T L / (L - C)
+    at_80_s: int = 10
+    max_rate: int = 20000
+    rates: dict = field(default_factory=dict)  # start rates other than the row's, by name
+
+
+class Refused(Exception):
+    """A row that cannot be measured, and why."""
+
+
+def programs():
+    """What a kept row was measured with."""
+    return hashlib.sha256(SERVICE.read_bytes() + LOADTEST.read_bytes()).hexdigest()[:16]
+
+
+def check_choices(row):
+    """A toggle or option that this build does not have is the row's end, not the table's."""
+    text = subprocess.run([SERVICE, "--help"], capture_output=True, text=True, check=True).stdout
+    for toggle in ("query", "map"):
+        line = next(line for line in text.splitlines() if line.startswith(f"  --{toggle} "))
+        if getattr(row, toggle) not in line.rpartition(" (")[2].partition(";")[0].split("|"):
+            raise Refused(f"this build of the service has no {toggle}={getattr(row, toggle)}")
+    if row.limit and "  --fan-out-limit " not in text:
+        raise Refused("this build of the service has no --fan-out-limit")
+
+
+class Supervised:
+    """The service under deploy/supervise.sh, which starts it again after a crash, as a container engine does."""
+
+    def __init__(self, postgres, **options):
+        self.postgres = postgres
+        self.options = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        self.folder = tempfile.TemporaryDirectory(prefix="flashover-supervised-", dir="/tmp")
+
+    def __enter__(self):
+        self.port, self.admin_port = free_port(), free_port()
+        (Path(self.folder.name) / "temp").write_text(self.folder.name + "\n")
+        self.process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "TERM", "--", ROOT / "deploy/supervise.sh", self.folder.name, SERVICE,
+             f"--listen=127.0.0.1:{self.port}", f"--admin-listen=127.0.0.1:{self.admin_port}", *self.options],
+            env=clean_environment(**self.postgres.env), start_new_session=True)
+        try:
+            wait_for(lambda: Client(self.port).try_status("/readyz") == 200, "the supervised service is ready")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+        self.folder.cleanup()
+
+    def alive(self):
+        return self.process.poll() is None
+
+
+def start(postgres, row, **more):
+    options = {**row.options(), **more}
+    return Supervised(postgres, **options) if row.restart else Service(postgres, **options)
+
+
+class BackendCount:
+    """The most backends that the pool had in pg_stat_activity, looked at ten times a second."""
+
+    def __init__(self, postgres):
+        self.postgres = postgres
+        self.most = 0
+        self.closing = threading.Event()
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.closing.set()
+        self.thread.join()
+
+    def _watch(self):
+        with self.postgres.connect() as connection, connection.cursor() as cursor:
+            while not self.closing.wait(0.1):
+                cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'flashover'")
+                self.most = max(self.most, cursor.fetchone()[0])
+
+
+@contextmanager
+def loadtest(command, service, row, scale, **options):
+    """Starts it; yields (process, file of what it says, file of its JSON)."""
+    given = {"url": f"http://127.0.0.1:{service.port}/v1/feeds/{{feed}}?items={scale.items}",
+             "admin-url": f"http://127.0.0.1:{service.admin_port}", "retries": row.retries,
+             "timeout": f"{max(5, row.timeout_ms / 1000 + 2):g}s", **options}
+    with tempfile.TemporaryDirectory(prefix="flashover-trial-", dir="/tmp") as folder:
+        said, result = Path(folder) / "said", Path(folder) / "result.json"
+        with open(said, "wb") as out:
+            process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", "--", LOADTEST, command, "--json", result,
+                 *(f"--{name.replace('_', '-')}={value}" for name, value in given.items())],
+                env=clean_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=out)
+            try:
+                yield process, said, result
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                process.wait()
+
+
+def run(service, row, scale, rate, seconds):
+    """One load; its JSON."""
+    with loadtest("run", service, row, scale, rate=f"{rate:.6g}", duration=f"{seconds:g}s") as (process, said, result):
+        process.wait(timeout=ROW_LIMIT_S)
+        if not result.exists():
+            raise Refused(f"loadtest run: {said.read_text().strip()}")
+        return json.loads(result.read_text())
+
+
+def figures(done):
+    response = done["latency_ms"]["response"]
+    return {"rate": done["run"]["rate"], "scheduled": done["ledger"]["scheduled"], "ok": done["ledger"]["ok"],
+            "wrong": done["ledger"]["wrong"], "verdict": done["verdict"]["status"], "p50_ms": response["p50"],
+            "p99_ms": response["p99"], "at_least": "p99" in response["at_least"],
+            "crashes": done["crashes"] or 0, "checkout_timeouts": (done["service"] or {}).get("checkout_timeouts")}
+
+
+def trials_told(said):
+    return sum("req/s for" in line for line in said.read_text().splitlines())
+
+
+def search(service, row, scale):
+    """`loadtest capacity`. Where the process dies and nobody starts it again, the trial under way is the last."""
+    rate = scale.rates.get(row.name, row.start_rate)
+    options = {"start_rate": f"{rate:g}", "max_rate": max(rate, scale.max_rate), "precision": scale.precision_percent,
+               "confirm_duration": f"{scale.confirm_s}s", "overload": "no"}
+    with loadtest("capacity", service, row, scale, **options) as (process, said, result):
+        wait_for(lambda: process.poll() is not None or not service.alive(), "the search ends", ROW_LIMIT_S, 0.1)
+        died = not service.alive()
+        if died:
+            told = trials_told(said)
+            wait_for(lambda: process.poll() is not None or trials_told(said) > told, "the last trial ends", 120, 0.1)
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+            process.wait(timeout=60)
+        if not result.exists() or (process.returncode not in (0, 99) and not died):
+            raise Refused(f"loadtest capacity ended with {process.returncode}: {said.read_text().strip().splitlines()[-1:]}")
+        found = json.loads(result.read_text())
+    if died:
+        if service.process.returncode != -signal.SIGABRT:
+            raise Refused(f"the service ended with {service.process.returncode}, not by concurrent map writes")
+        found["crashed_at"] = found["trials"][-1]["rate"]
+    if found["crashed_at"] is not None:  # a rate at which it lived for once is none to run a service at
+        found["sustainable_rate"] = [0, found["crashed_at"]]
+    return found
+
+
+def measure(postgres, row, scale, paper):
+    """A row's result, as it is kept."""
+    check_choices(row)
+    began = time.monotonic()
+    with start(postgres, row) as service, BackendCount(postgres) as backends:
+        found = search(service, row, scale)
+        at_80 = incident = None
+        if found["crashed_at"] is None:
+            incident = figures(run(service, row, scale, INCIDENT_RATE, scale.incident_s))
+            if found["sustainable_rate"][0] > 0:
+                at_80 = figures(run(service, row, scale, 0.8 * found["sustainable_rate"][0], scale.at_80_s))
+    return {"name": row.name, "made_at": utc_now(), "machine": machine(), "programs": programs(), "took_s":
+            round(time.monotonic() - began, 1), "service": row.options(), "retries": row.retries, "restart": row.restart,
+            "items": scale.items, "pool_bound": paper.pool_bound, "cpu_bound": paper.cpu_bound,
+            "alone_ms": paper.alone_s * 1e3, "expected": paper.expected, "sustainable_rate": found["sustainable_rate"],
+            "crashed_at": found["crashed_at"], "trials": found["trials"], "at_80": at_80, "incident": incident,
+            "backends": backends.most}
+
+
+# ---- what a request costs, measured once before the table
+
+
+def cpu_seconds(pid):
+    """User and system time of a process; of those children that it has buried, too."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return sum(map(int, fields[11:15])) / 100  # clock ticks: USER_HZ is 100 on Linux
+
+
+def children(pid):
+    return [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+
+
+def spent(service, postgres):
+    server = int((postgres.directory / "server.pid").read_text().split()[0])
+    mine = resource.getrusage(resource.RUSAGE_CHILDREN)  # the load tester, once it has ended
+    return sum(cpu_seconds(pid) for pid in [service.process.pid, server, *children(server)]) + mine.ru_utime + mine.ru_stime
+
+
+def cost_of_a_request(postgres, query, scale, rate):
+    """CPU seconds of everything on this machine: service, database and load tester."""
+    row = Row(f"cost of {query}", query=query, map="mutex", limit=64 if query == "bounded" else 0)
+    check_choices(row)
+    with start(postgres, row, pool_min=row.pool) as service:
+        wait_for(lambda: service.pool_counts()["idle"] == row.pool, "the pool is open")
+        before = spent(service, postgres)
+        done = run(service, row, scale, rate, 10)
+        used = spent(service, postgres) - before
+    if done["ledger"]["ok"] < RIGHT_ENOUGH * done["ledger"]["scheduled"]:
+        raise Refused(f"what a request of {query} costs cannot be told: {done['ledger']['ok']} of"
+                      f" {done['ledger']['scheduled']} were right")
+    return used / done["ledger"]["ok"]
+
+
+RIGHT_ENOUGH = 0.9

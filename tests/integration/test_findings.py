@@ -1,0 +1,127 @@
+"""`make findings`: every figure comes from a file, and a block that somebody changed is found."""
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from lab import ROOT, clean_environment
+
+sys.path.insert(0, str(ROOT / "tests/incident"))
+
+from findings_blocks import BrokenDocument, blocks, fill, problems  # noqa: E402
+from findings_tables import crash, interventions_table, markdown  # noqa: E402
+
+DOCUMENT = ROOT / "docs/findings.md"
+BORDERS = "before\n\n<!-- findings: one -->\n<!-- /findings -->\n\nafter\n"
+
+
+def write(results, document):
+    return subprocess.run([ROOT / "tests/incident/write_findings", "--results", results, "--document", document],
+                          env=clean_environment(), capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def document(tmp_path):
+    return shutil.copy(DOCUMENT, tmp_path / "findings.md")
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Figures that no measurement would bring forth, so that each can be found again."""
+    latency = {"p99": 612.0, "at_least": []}
+    cell = {"name": "mutex+per_item", "failure": "", "prediction_measured": {"hold_ms": 5.71, "capacity_per_s": 11.63, "first_timeout_s": 2.39},
+            "figures": {"ok": 17, "scheduled": 211, "wrong": 0, "pool_timeouts": 131, "write_deadlines": 37, "read_deadlines": 26,
+                        "other_errors": 0, "refused_or_reset": 0, "crashes": 0, "first_pool_timeout_s": 2.77},
+            "result": {"latency_ms": {"response": latency}, "run": {"cpus": 2}, "errors": [],
+                       "service": {"item_failures": {"checkout_timeout": 31415.0, "write_deadline": 926.0, "read_deadline": 53.0}}}}
+    died = {**cell, "name": "unsafe+per_item", "figures": {**cell["figures"], "crashes": 7, "refused_or_reset": 193}}
+    died["result"] = {**cell["result"], "latency_ms": {"response": {"p99": 5000.0, "at_least": ["p99"]}},
+                      "errors": [{"outcome": "http_error", "first_at_s": 0.1}, {"outcome": "reset", "first_at_s": 0.64}]}
+    folder = tmp_path / "build"
+    for name, text in {"demo/matrix.json": {"rate": 21.0, "cell_duration_s": 10.0, "cells": [died, cell]},
+                       "proof/proof.json": {"substitute": None, "summaries": [
+                           {"scenario": "lost-updates", "runs": 20, "manifested": [19, 20], "manifested_wilson_95": [0.7639, 0.9911],
+                            "fixed_and_clean": [40, 40], "non_fixes_rejected": [20, 20], "passed": True}]}}.items():
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(json.dumps(text))
+    return folder
+
+
+def test_without_a_measurement_nothing_is_claimed(tmp_path, document):
+    done = write(tmp_path / "nothing", document)
+    assert done.returncode == 0, done.stderr
+    there = blocks(document.read_text())
+    assert there and all("not measured yet: `make" in body for body in there.values())
+    assert problems(document.read_text()) == []
+
+
+def test_each_figure_is_from_its_file(results, document):
+    done = write(results, document)
+    assert done.returncode == 0, done.stderr
+    there = blocks(document.read_text())
+    assert "| timed out while checking out a connection from connection pool | 131 | 31415 |" in there["messages"]
+    assert "seen after 2.77 s; on paper, at the 5.71 ms" in there["messages"] and "after 2.39 s" in there["messages"]
+    assert "died 7 times in 10 s, for the first time 0.64 s" in there["crash"]
+    assert "| right answers | 17 of 211 | 17 of 211 | *not measured yet: `make demo`* |" in there["demo"]
+    assert "| p99, all requests | >=5000 ms | 612 ms |" in there["demo"]
+    assert "| lost-updates | 20 | 19 of 20 (0.76 to 0.99) | 40 of 40 | 20 of 20 | passed |" in there["proof"]
+    assert "not measured yet: `make orphans`" in there["orphans"]
+
+
+def test_writing_again_changes_nothing(results, document):
+    write(results, document)
+    once = document.read_text()
+    write(results, document)
+    assert document.read_text() == once
+
+
+def test_a_cell_that_was_cut_short_is_not_measured(results, document):
+    path = results / "demo/matrix.json"
+    demo = json.loads(path.read_text())
+    demo["cells"][1]["failure"] = "stopped before its end"
+    path.write_text(json.dumps(demo))
+    assert write(results, document).returncode == 0
+    assert "131" not in blocks(document.read_text())["messages"]
+
+
+@pytest.mark.parametrize("text, complaint", [("{", "matrix.json: not JSON"), ('{"cells": [{}]}', "another shape than expected: KeyError")])
+def test_a_broken_result_is_refused_and_the_document_left_alone(results, document, text, complaint):
+    before = document.read_text()
+    (results / "demo/matrix.json").write_text(text)
+    done = write(results, document)
+    assert done.returncode == 1 and complaint in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert document.read_text() == before
+
+
+def test_a_block_changed_by_hand_is_found():
+    text = fill(BORDERS, {"one": ("make demo", "7 of 9")})
+    assert problems(text) == []
+    assert problems(text.replace("7 of 9", "8 of 9")) == ["the block 'one' was changed by hand; change what writes it and run make findings"]
+    assert problems(BORDERS) == ["the block 'one' bears no mark of make findings"]
+
+
+@pytest.mark.parametrize("text, names, complaint", [
+    (BORDERS, ["two"], "nothing writes the block 'one'"),
+    (BORDERS, ["one", "two"], "there is no block 'two'"),
+    (BORDERS + BORDERS, ["one"], "stands there twice"),
+    (BORDERS.replace("<!-- /findings -->", ""), ["one"], "only one of its borders"),
+])
+def test_a_document_that_does_not_fit_is_refused(text, names, complaint):
+    with pytest.raises(BrokenDocument, match=complaint):
+        fill(text, {name: ("make demo", "x") for name in names})
+
+
+def test_a_partial_table_says_what_is_missing():
+    row = {"name": "baseline", "crashed_at": 5.0, "sustainable_rate": [0, 5], "incident": None, "at_80": None, "backends": 16,
+           "pool_bound": 13.29, "cpu_bound": 80, "expected": {"crash": False, "exhaustion": False, "knee": True}, "machine": {}, "programs": "abc"}
+    text = interventions_table({"baseline": row})
+    assert text.startswith("Partial: ") and "make interventions ONLY=mutex`" in text
+    assert "| baseline | 0: crashed at 5 req/s | - | - | 16 | 13.29 | 80 | no | no | no (expected yes) |" in text
+    assert "- baseline: moves the knee" in text
+    assert "lowest rate that was tried, it died as well" in crash(None, {"baseline": row})
+
+
+def test_a_cell_with_a_bar_stays_one_cell():
+    assert markdown(["a"], [["x|y"]]).splitlines()[-1] == "| x\\|y |"

@@ -1,0 +1,51 @@
+"""`make orphans` in short: what a dead client leaves behind in PostgreSQL, and what clears it away."""
+import subprocess
+import sys
+
+import pytest
+
+from lab import ROOT, clean_environment
+
+sys.path.insert(0, str(ROOT / "tests/incident"))
+
+import orphan_cases  # noqa: E402
+from orphan_cases import CASES, Case, Plan, crash_loop, measure  # noqa: E402
+
+SHORT = Plan(hold_s=0.5, long_query_ms=5000, loop_pool=100)
+
+
+def toggled_settings(postgres):
+    return postgres.query("SELECT setconfig FROM pg_db_role_setting") + postgres.query(
+        "SELECT name FROM pg_file_settings WHERE name = 'client_connection_check_interval'")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_what_the_dead_leave_behind(own_postgres, case):
+    result = measure(own_postgres, case, SHORT)
+    assert result["as_expected"], result
+    assert result["steps"][0] == (0.0, result["backends_at_death"]) and result["steps"][-1][1] == 0
+    assert own_postgres.backends() == set()
+    assert toggled_settings(own_postgres) == [], "the cure is taken back"
+
+
+def test_without_the_cure_what_is_expected_of_it_fails(own_postgres, monkeypatch):
+    monkeypatch.setattr(orphan_cases, "CHECK_INTERVAL_MS", 0)  # PostgreSQL's own default: it never looks
+    monkeypatch.setattr(orphan_cases, "WAIT_S", 1)
+    result = measure(own_postgres, Case("SIGKILL", "lock", "role"), SHORT)
+    assert not result["as_expected"] and result["left_when_freed"] == result["backends_at_death"]
+
+
+@pytest.mark.long
+def test_a_crash_loop_fills_the_server_and_the_cure_keeps_it_open(own_postgres):
+    bare = crash_loop(own_postgres, "", SHORT, lives_max=6)
+    assert bare["as_expected"] and bare["refused"], bare
+    assert bare["peak"] > 2 * SHORT.loop_pool, "the backends of earlier lives are there as well"
+    cured = crash_loop(own_postgres, "role", SHORT, lives_max=bare["lives"] + 1)
+    assert cured["as_expected"] and cured["refused"] is None, cured
+
+
+def test_an_unknown_case_is_refused():
+    done = subprocess.run([ROOT / "tests/incident/orphans"], env=clean_environment(ONLY="nothing"), capture_output=True,
+                          text=True, timeout=60)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and "ONLY: 'nothing' is in none of: SIGKILL, short queries;" in done.stderr
