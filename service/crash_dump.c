@@ -194,12 +194,19 @@ static const char *name_of(int number)
 }
 
 /* The kernel's own faults come again where this returns to, which leaves the registers and the
- * core as they were. What a process sent is sent once more. */
+ * core as they were. What a process sent is sent once more,
+ * and comes when this has returned. */
 static void die_by(int number, const siginfo_t *info)
 {
+    sigset_t again;
+    sigemptyset(&again);
+    sigaddset(&again, number);
     signal(number, SIG_DFL);
-    if (info->si_code <= 0)
-        syscall(SYS_tgkill, getpid(), thread_state_tid(), number);
+    if (info->si_code > 0)
+        return;
+    sigprocmask(SIG_BLOCK, &again,
+                NULL); /* until then: the handler may be interrupted by its own */
+    syscall(SYS_tgkill, getpid(), thread_state_tid(), number);
 }
 
 static void on_fatal(int number, siginfo_t *info, void *context)
