@@ -129,7 +129,7 @@ def test_a_row_that_lives_is_measured_at_each_of_its_loads(postgres):
 
 @pytest.mark.long
 def test_what_a_request_costs(postgres):
-    costs = {query: intervention_trials.cost_of_a_request(postgres, query, Scale(items=100), 5)
+    costs = {query: intervention_trials.cost_of_a_request(postgres, query, Scale(items=50), 5)
              for query in ("per_item", "batched")}
     assert 0 < costs["batched"] < costs["per_item"] < 2, costs
 
