@@ -191,7 +191,8 @@ static void fill_table(struct config *config, struct option table[FIXED_OPTIONS 
          .kind = OPTION_TEXT,
          .value = &config->dump_dir,
          .argument = "DIR",
-         .help = "where these go when checkouts begin to time out; none: nowhere"},
+         .help = "where these go when checkouts begin to time out, and the dump of a crash; none: "
+                 "nowhere"},
         {.name = "drain-delay-ms",
          .kind = OPTION_INTEGER,
          .value = &config->drain_delay_ms,

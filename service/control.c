@@ -3,6 +3,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "service/dump_files.h"
 #include "service/thread_state.h"
 #include "service/toggle_store.h"
 
@@ -81,6 +82,23 @@ static bool execute(struct db_conn *conn, const char *sql, struct failure *failu
     return ok;
 }
 
+/* The dumps of earlier lives: each becomes an event, and a line in the log, once. */
+static bool record_dumps(struct control *control, struct db_conn *conn, struct failure *failure)
+{
+    const char *dir = control->config.dump_dir;
+    json_t *files = dir ? dump_files_list(dir) : NULL;
+    json_t *added = NULL;
+    bool ok = json_array_size(files) == 0 ||
+              event_append_dumps(conn, control->config.replica, files, &added,
+                                 clock_now_ns() + QUERY_NS, failure);
+    for (size_t i = 0; i < json_array_size(added); i++)
+        log_line(LOG_WARN, "an earlier run left a dump of its threads when it ended",
+                 json_pack("{s:s, s:O}", "dir", dir, "file", json_array_get(added, i)));
+    json_decref(added);
+    json_decref(files);
+    return ok;
+}
+
 /* Once a life: notices that the last one ended without a stop, and records this one's start. */
 static bool record_start(struct control *control, struct db_conn *conn, struct failure *failure)
 {
@@ -88,6 +106,9 @@ static bool record_start(struct control *control, struct db_conn *conn, struct f
     bool crashed = false;
     if (control->start_recorded)
         return true;
+    /* First what does no harm when a later step fails and all are tried again. */
+    if (!record_dumps(control, conn, failure))
+        return false;
     if (!event_append_unclean_end(conn, replica, &crashed, clock_now_ns() + QUERY_NS, failure))
         return false;
     if (crashed)

@@ -14,6 +14,7 @@ struct control_config {
     const char *conninfo;         /* role flashover_control, direct; NULL: PG* variables */
     const char *replica;          /* names this process in the event log */
     const char *pool_application; /* the application_name of the pool's connections */
+    const char *dump_dir;         /* whose dumps are to be recorded; NULL: none */
     struct toggles *toggles;
 };
 

@@ -12,7 +12,7 @@
 
 /* What does not answer in that time is shown as such, and what the helper has not printed then may
  * still come; the process does not wait longer. */
-#define COLLECT_NS CLOCK_NS_PER_S
+#define COLLECT_NS (2 * CLOCK_NS_PER_S)
 #define PRINT_NS   (2 * CLOCK_NS_PER_S)
 /* Go's status after SIGQUIT. */
 #define QUIT_STATUS 2
@@ -139,7 +139,7 @@ static void print_all(const char *reason, const void *context, const char *own_m
 {
     struct stack_slots *slots = dump_helper_slots(DUMP_FATAL);
     size_t at = 0;
-    for (; reason[at] && at < sizeof slots->reason - 1; at++)
+    for (; at < sizeof slots->reason - 1 && reason[at]; at++)
         slots->reason[at] = reason[at];
     slots->reason[at] = '\0';
     slots->own_mark = own_mark;

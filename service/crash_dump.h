@@ -22,7 +22,7 @@ void crash_dump_name_writer(long tid);
  * not somewhere behind it. */
 void crash_dump_hold(void);
 
-/* Writes `reason` (lines) to stderr, then has every thread printed; at most about 3 s. The caller
+/* Writes `reason` (lines) to stderr, then has every thread printed; at most about 4 s. The caller
  * ends the process. When another thread is ending it already, or this one a second time, nothing is
  * printed, and in the first case it never returns. Without handlers only the reason is written.
  * Async-signal-safe: whoever holds malloc's lock, or the log's, cannot keep it back. */

@@ -221,7 +221,8 @@ static void helper_main(const struct dump_helper_config *config, const int fds[D
     dup2(nowhere, STDOUT_FILENO);
     memcpy(server.fds, fds, sizeof server.fds);
     server.report_fd = helper.report_fd;
-    close_all_but((int[]){STDERR_FILENO, fds[0], fds[1], helper.report_fd}, 2 + DUMP_KINDS);
+    const int kept[] = {fds[DUMP_ON_DEMAND], fds[DUMP_FATAL], helper.report_fd};
+    close_all_but(kept, sizeof kept / sizeof kept[0]);
     serve(&server);
 }
 

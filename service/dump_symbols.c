@@ -22,8 +22,18 @@ struct dump_symbols {
     struct dump_frame scratch[MAX_INLINED];
 };
 
+/* Debug information is looked for in the binaries alone. Where the C library's own is installed, it
+ * takes a second to read, which a dying process does not have. */
+static int find_no_file(Dwfl_Module *module, void **user, const char *name, Dwarf_Addr base,
+                        const char *path, const char *link, GElf_Word crc, char **found)
+{
+    (void)module, (void)user, (void)name, (void)base, (void)path, (void)link, (void)crc,
+        (void)found;
+    return -1;
+}
+
 static const Dwfl_Callbacks callbacks = {.find_elf = dwfl_linux_proc_find_elf,
-                                         .find_debuginfo = dwfl_standard_find_debuginfo};
+                                         .find_debuginfo = find_no_file};
 
 static bool read_map(Dwfl *dwfl, pid_t pid)
 {
@@ -41,8 +51,6 @@ bool dump_symbols_read_map(struct dump_symbols *symbols, pid_t pid)
 struct dump_symbols *dump_symbols_open(void)
 {
     struct dump_symbols *symbols = calloc(1, sizeof *symbols);
-    /* Where debug files are fetched from the network, a dump is no time for it. */
-    unsetenv("DEBUGINFOD_URLS");
     if (symbols)
         symbols->dwfl = dwfl_begin(&callbacks);
     if (symbols && symbols->dwfl)
@@ -130,15 +138,17 @@ static unsigned read_functions(Dwarf_Die *unit, Dwarf_Addr address, struct dump_
 static void read_symbol(Dwfl_Module *module, Dwarf_Addr address, struct dump_frame *frame)
 {
     const char *path = NULL;
+    Dwarf_Addr start = 0;
     const char *name = module ? dwfl_module_addrname(module, address) : NULL;
     if (module)
-        path = dwfl_module_info(module, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+        path = dwfl_module_info(module, NULL, &start, NULL, NULL, NULL, NULL, NULL);
     const char *slash = path ? strrchr(path, '/') : NULL;
+    snprintf(frame->file, sizeof frame->file, "%s", slash ? slash + 1 : path ? path : "?");
     if (name)
         snprintf(frame->function, sizeof frame->function, "%s", name);
     else
-        snprintf(frame->function, sizeof frame->function, "0x%llx", (unsigned long long)address);
-    snprintf(frame->file, sizeof frame->file, "%s", slash ? slash + 1 : path ? path : "?");
+        snprintf(frame->function, sizeof frame->function, "%.60s+0x%llx", frame->file,
+                 (unsigned long long)(address - start));
     frame->line = 0;
 }
 

@@ -10,7 +10,7 @@
 #include <sys/types.h>
 
 struct dump_frame {
-    char function[96]; /* "0x7f…" where it has no name */
+    char function[96]; /* "libc.so.6+0x891f4" where it has no name */
     char file[128]; /* relative to where it was compiled; or the library, where no line is known */
     unsigned line;  /* 0: unknown */
 };

@@ -101,6 +101,7 @@ static bool start_control(void)
     const struct control_config control = {.conninfo = config.control_database_url,
                                            .replica = replica,
                                            .pool_application = POOL_APPLICATION,
+                                           .dump_dir = config.dump_dir,
                                            .toggles = &service.toggles};
     service.control = control_start(&control, &failure);
     if (!service.control)

@@ -19,6 +19,8 @@
 #define LOOK_NS (500 * CLOCK_NS_PER_US)
 /* Threads that end meanwhile never answer: so often it is asked which of them are still there. */
 #define PRESENCE_NS (25 * CLOCK_NS_PER_MS)
+/* When no more answers have come for so long, the rest have their signals blocked. */
+#define QUIET_NS (500 * CLOCK_NS_PER_MS)
 /* While threads are being frozen others may still start some: the list is read until nobody new is
  * on it, but not for ever. */
 #define MAX_ROUNDS 20
@@ -213,8 +215,15 @@ static void drop_the_gone(struct stack_slots *slots)
 static void wait_for_answers(struct stack_slots *slots, int64_t deadline_ns)
 {
     int64_t presence_ns = clock_now_ns() + PRESENCE_NS;
-    while (atomic_load(&slots->answered) < atomic_load(&slots->count)) {
+    int64_t quiet_since_ns = clock_now_ns();
+    unsigned before = 0;
+    for (unsigned answered; (answered = atomic_load(&slots->answered)) < atomic_load(&slots->count);
+         before = answered) {
         int64_t now_ns = clock_now_ns();
+        if (answered != before)
+            quiet_since_ns = now_ns;
+        if (now_ns - quiet_since_ns >= QUIET_NS)
+            deadline_ns = now_ns;
         if (now_ns >= presence_ns || now_ns >= deadline_ns) {
             drop_the_gone(slots);
             presence_ns = now_ns + PRESENCE_NS;

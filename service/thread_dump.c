@@ -5,8 +5,8 @@
 #include "service/dump_helper.h"
 
 #define TURN_NS    (5 * CLOCK_NS_PER_S)
-#define COLLECT_NS CLOCK_NS_PER_S
-#define REPORT_NS  (4 * CLOCK_NS_PER_S)
+#define COLLECT_NS (4 * CLOCK_NS_PER_S)
+#define REPORT_NS  (5 * CLOCK_NS_PER_S)
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t turn;

@@ -77,3 +77,28 @@ bool event_append_unclean_end(struct db_conn *conn, const char *replica, bool *c
     *crashed = ok && rows > 0;
     return ok;
 }
+
+bool event_append_dumps(struct db_conn *conn, const char *replica, const json_t *files,
+                        json_t **added, int64_t deadline_ns, struct failure *failure)
+{
+    char *json = json_dumps(files, JSON_COMPACT);
+    PGresult *result = NULL;
+    *added = NULL;
+    if (!json)
+        return failure_set(failure, FAILURE_LIMIT, "out of memory");
+    bool ok = db_conn_execute(conn,
+                              "INSERT INTO event (replica, kind, detail) "
+                              "SELECT $1, 'dump', jsonb_build_object('file', name) "
+                              "FROM jsonb_array_elements_text($2::jsonb) WITH ORDINALITY "
+                              "AS file (name, position) WHERE NOT EXISTS (SELECT FROM event "
+                              "WHERE kind = 'dump' AND detail ->> 'file' = name) "
+                              "ORDER BY position RETURNING detail ->> 'file'",
+                              2, (const char *[]){replica, json}, deadline_ns, &result, failure);
+    if (ok)
+        *added = json_array();
+    for (int i = 0; ok && i < PQntuples(result); i++)
+        json_array_append_new(*added, json_string(PQgetvalue(result, i, 0)));
+    PQclear(result);
+    free(json);
+    return ok;
+}

@@ -29,4 +29,10 @@ bool event_append_unclean_end(struct db_conn *conn, const char *replica, bool *c
                               int64_t deadline_ns, struct failure *failure)
     __attribute__((warn_unused_result));
 
+/* Appends the event `dump` for each of these files, an array of names, that has none yet. *added:
+ * the names of those, a new reference; NULL when it fails. */
+bool event_append_dumps(struct db_conn *conn, const char *replica, const json_t *files,
+                        json_t **added, int64_t deadline_ns, struct failure *failure)
+    __attribute__((warn_unused_result));
+
 #endif

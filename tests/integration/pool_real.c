@@ -115,6 +115,105 @@ static void test_returned_busy(void **state)
     check_next_is_clean(busy_in_transaction, true, 50 * CLOCK_NS_PER_MS);
 }
 
+/* Executions of a statement that sleeps, in one pipeline. */
+struct naps {
+    double seconds[3];
+    unsigned taken;
+};
+
+static void write_nap(void *context, unsigned index, struct db_value *parameters)
+{
+    const struct naps *naps = context;
+    parameters[0] = db_value_float8(naps->seconds[index]);
+}
+
+static bool take_nap(void *context, unsigned index, const PGresult *result, struct failure *failure)
+{
+    struct naps *naps = context;
+    (void)failure;
+    assert_int_equal(index, naps->taken);
+    assert_int_equal(PQntuples(result), 1);
+    naps->taken++;
+    return true;
+}
+
+static bool nap(const struct db_lease *lease, struct naps *naps, int64_t timeout_ns,
+                struct failure *failure)
+{
+    const struct db_pipeline pipeline = {.statement = database.statements,
+                                         .count = 3,
+                                         .write_parameters = write_nap,
+                                         .take = take_nap,
+                                         .context = naps};
+    return db_conn_pipeline(db_lease_connection(lease), &pipeline, clock_now_ns() + timeout_ns,
+                            failure);
+}
+
+/* A pipeline that nobody waits for any more, at its beginning or between two answers, whole or
+ * aborted by an error (a nap of -1 s), drained or cancelled: the next borrower finds the same
+ * connection, and no trace of it. */
+static void test_returned_in_a_pipeline(void **state)
+{
+    static const struct naps all[] = {{.seconds = {0.3, 0, 0}},
+                                      {.seconds = {0, 0.3, 0}},
+                                      {.seconds = {0, 0.3, -1}},
+                                      {.seconds = {0.3, -1, 0}}};
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof all / sizeof all[0]; i++) {
+        struct naps naps = all[i / 2];
+        struct naps whole = {.seconds = {0, 0, 0}};
+        struct failure failure = {0};
+        struct db_pool *pool = open_pool(1, i % 2 ? 5000 : 0); /* 0: cancelled at once */
+        struct db_lease *lease = checkout(pool);
+        int pid = backend(lease);
+        assert_false(nap(lease, &naps, 100 * CLOCK_NS_PER_MS, &failure));
+        assert_int_equal(failure.kind, FAILURE_READ_DEADLINE);
+        db_pool_checkin(pool, &lease);
+        lease = checkout(pool);
+        assert_int_equal(backend(lease), pid);
+        assert_true(execute(lease, "SELECT 1", TEST_PATIENCE_NS, &failure));
+        assert_true(nap(lease, &whole, TEST_PATIENCE_NS, &failure));
+        assert_int_equal(whole.taken, 3);
+        db_pool_checkin(pool, &lease);
+        close_pool(pool);
+    }
+}
+
+/* The error of one ends those behind it, and nothing else. */
+static void test_an_error_in_a_pipeline(void **state)
+{
+    struct naps naps = {.seconds = {0, -1, 0}};
+    struct failure failure = {0};
+    (void)state;
+    struct db_pool *pool = open_pool(1, 5000);
+    struct db_lease *lease = checkout(pool);
+    assert_false(nap(lease, &naps, TEST_PATIENCE_NS, &failure));
+    assert_int_equal(failure.kind, FAILURE_DATABASE);
+    assert_string_equal(failure.sqlstate, "2201F"); /* the root of a negative number */
+    assert_int_equal(naps.taken, 1);
+    assert_true(execute(lease, "SELECT 1", TEST_PATIENCE_NS, &failure));
+    db_pool_checkin(pool, &lease);
+    close_pool(pool);
+}
+
+static void test_a_connection_lost_in_a_pipeline(void **state)
+{
+    struct naps naps = {.seconds = {0, 0, 0}};
+    struct failure failure = {0};
+    (void)state;
+    struct db_pool *pool = open_pool(2, 5000);
+    struct db_lease *victim = checkout(pool);
+    struct db_lease *lease = checkout(pool);
+    char sql[80];
+    snprintf(sql, sizeof sql, "SELECT pg_terminate_backend(%d, 10000)", backend(victim));
+    assert_true(execute(lease, sql, TEST_PATIENCE_NS, &failure));
+    assert_false(nap(victim, &naps, TEST_PATIENCE_NS, &failure));
+    assert_int_equal(failure.kind, FAILURE_DATABASE);
+    db_pool_checkin(pool, &victim);
+    db_pool_checkin(pool, &lease);
+    close_pool(pool);
+}
+
 static void test_returned_broken(void **state)
 {
     struct failure failure;
@@ -212,10 +311,18 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_returned_in_a_transaction),
         cmocka_unit_test(test_returned_in_a_failed_transaction),
         cmocka_unit_test(test_returned_busy),
+        cmocka_unit_test(test_returned_in_a_pipeline),
+        cmocka_unit_test(test_an_error_in_a_pipeline),
+        cmocka_unit_test(test_a_connection_lost_in_a_pipeline),
         cmocka_unit_test(test_returned_broken),
         cmocka_unit_test(test_the_kernel_watches_the_peer),
         cmocka_unit_test(test_a_cancel_hits_nobody_else),
     };
+    static const Oid float8 = 701; /* pg_type.oid */
+    static const struct db_statement nap_statement = {"nap", "SELECT pg_sleep(sqrt($1) * sqrt($1))",
+                                                      1, &float8};
+    database.statements = &nap_statement;
+    database.statement_count = 1;
     database.conninfo = getenv("FLASHOVER_DATABASE_URL");
     if (argc > 1)
         rounds = (int)strtol(argv[1], NULL, 10);

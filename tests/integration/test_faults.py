@@ -50,7 +50,8 @@ def test_batched_serves_the_same_burst(start_service):
 
 def test_a_checkout_timeout_of_its_own(start_service):
     """Nearer than the request's deadline, it is what counts."""
-    service = start_service(pool_size=1, query_latency_ms=1500, request_timeout_ms=20000, checkout_timeout_ms=200)
+    service = start_service(pool_size=1, pool_min=1, query_latency_ms=1500, request_timeout_ms=20000, checkout_timeout_ms=200)
+    wait_for(lambda: service.pool_counts()["idle"] == 1, "it is connected")
     outcomes = burst(service, 3, items=5)
     check_lawful(outcomes)
     assert sorted(o.status for o in outcomes) == [200, 503, 503], summary(outcomes)

@@ -1,5 +1,5 @@
 """A timeout that explains itself: each verdict's cause brought about in a real database, beside a look-alike; the
-log line, /debug/pool and the flight recorder. (Nested checkouts and a pool that is paused by hand: unit tests.)"""
+log line, /debug/pool and the flight recorder. (Nested checkouts: test_query_variants.py; a pool paused by hand: unit tests.)"""
 import contextlib
 import json
 

@@ -285,6 +285,116 @@ static void test_nested_checkout(void **state)
     assert_int_equal(run_nesters(SIZE + 1, SIZE, nesters), 0);
 }
 
+/* A request: its own thread holds a connection, and one of its items' threads wants one. */
+struct family {
+    struct fixture *fixture;
+    char request[16];
+    enum thread_state parent_state;
+    _Atomic bool holds, may_go;
+    pthread_t parent, item;
+};
+
+static void *parent_main(void *argument)
+{
+    struct family *family = argument;
+    thread_state_enter("request", family->request);
+    struct db_lease *lease = checkout(family->fixture);
+    thread_state_set(family->parent_state);
+    atomic_store(&family->holds, true);
+    while (!atomic_load(&family->may_go))
+        clock_sleep_until(clock_now_ns() + CLOCK_NS_PER_MS / 5);
+    db_pool_checkin(family->fixture->pool, &lease);
+    thread_state_leave();
+    return NULL;
+}
+
+static void *item_main(void *argument)
+{
+    struct family *family = argument;
+    thread_state_enter("item", family->request);
+    struct db_lease *lease = checkout(family->fixture);
+    db_pool_checkin(family->fixture->pool, &lease);
+    thread_state_leave();
+    return NULL;
+}
+
+/* What the pool says while all of them wait. */
+static struct db_pool_view watch_families(enum thread_state parent_state)
+{
+    struct fixture fixture;
+    struct family families[SIZE];
+    open_pool(&fixture, SIZE, 2, 100);
+    for (int i = 0; i < SIZE; i++) {
+        families[i] = (struct family){.fixture = &fixture, .parent_state = parent_state};
+        snprintf(families[i].request, sizeof families[i].request, "r-%d", i);
+        CHECK_PTHREAD(pthread_create(&families[i].parent, NULL, parent_main, &families[i]));
+        wait_until(atomic_load(&families[i].holds));
+    }
+    for (int i = 0; i < SIZE; i++)
+        CHECK_PTHREAD(pthread_create(&families[i].item, NULL, item_main, &families[i]));
+    wait_until(db_pool_count(fixture.pool).waiting == SIZE);
+    struct db_pool_view view = look(&fixture, DB_POOL_NOW);
+    for (int i = 0; i < SIZE; i++)
+        atomic_store(&families[i].may_go, true);
+    for (int i = 0; i < SIZE; i++) {
+        CHECK_PTHREAD(pthread_join(families[i].parent, NULL));
+        CHECK_PTHREAD(pthread_join(families[i].item, NULL));
+    }
+    close_pool(&fixture);
+    return view;
+}
+
+/* The pool cannot refuse these: no thread waits for itself. */
+static void test_nested_by_request(void **state)
+{
+    (void)state;
+    struct db_pool_view view = watch_families(THREAD_WAITGROUP_WAIT);
+    assert_verdict(view, "nested_checkout");
+    assert_int_equal(view.nested, SIZE);
+    /* the same, but the holders are at work: siblings of those who wait, as in query=per_item */
+    assert_verdict(watch_families(THREAD_QUERY), "slow_holders");
+}
+
+/* Those of one group leave the queue, the others keep their places, and whoever comes later is told
+ * at once. */
+static void test_a_group_is_called_off(void **state)
+{
+    struct fixture fixture;
+    struct db_checkout_group group = {0};
+    static struct customer customers[4];
+    struct db_checkout late = in_time();
+    struct db_lease *none;
+    struct failure failure = {0};
+    (void)state;
+    atomic_store(&turns, 0);
+    memset(customers, 0, sizeof customers);
+    open_pool(&fixture, 1, 1, 100);
+    struct db_lease *lease = checkout(&fixture);
+    for (unsigned i = 0; i < 4; i++) {
+        customers[i].request = in_time();
+        if (i % 2 == 0)
+            customers[i].request.group = &group;
+        queue_up(&customers[i], &fixture, i + 1);
+    }
+    db_pool_call_off(fixture.pool, &group);
+    db_pool_call_off(fixture.pool, &group);
+    assert_int_equal(db_pool_count(fixture.pool).waiting, 2);
+    for (unsigned i = 0; i < 4; i += 2) {
+        leave(&customers[i]);
+        assert_int_equal(customers[i].served, -1);
+        assert_int_equal(customers[i].failure.kind, FAILURE_CALLED_OFF);
+    }
+    late.group = &group;
+    assert_false(db_pool_checkout(fixture.pool, &late, &none, &failure));
+    assert_int_equal(failure.kind, FAILURE_CALLED_OFF);
+    db_pool_checkin(fixture.pool, &lease);
+    leave(&customers[1]);
+    leave(&customers[3]);
+    assert_int_equal(customers[1].served, 1);
+    assert_int_equal(customers[3].served, 2);
+    close_pool(&fixture);
+}
+
 static _Atomic unsigned episodes;
 
 static void count_episode(void *context)
@@ -340,6 +450,8 @@ int main(void)
         cmocka_unit_test(test_database_down_server_full_paused),
         cmocka_unit_test(test_server_full_with_connections_left),
         cmocka_unit_test(test_nested_checkout),
+        cmocka_unit_test(test_nested_by_request),
+        cmocka_unit_test(test_a_group_is_called_off),
         cmocka_unit_test(test_recorder),
     };
     return cmocka_run_group_tests_name("db_pool_diagnosis", tests, NULL, NULL);

@@ -1,0 +1,270 @@
+"""`make proof` itself: it refuses what is wrong, ends whole, leaves nothing running, and turns red when a scenario is broken on
+purpose. (What it proves is not repeated here.)"""
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+from lab import ROOT, wait_for
+
+INCIDENT = ROOT / "tests/incident"
+PROOF = INCIDENT / "proof"
+sys.path.insert(0, str(INCIDENT))
+
+import report  # noqa: E402
+from figures import ALL, LEDGER, METRICS, Condition, from_ledger  # noqa: E402
+from scenario import BrokenScenario, Scenario, load_all  # noqa: E402
+
+QUICK = "orphaned-backends"
+OPTIONS = {"pool_size": "", "request_timeout_ms": "", "query_latency_ms": "", "pool_min": "", "checkout_timeout_ms": ""}
+TOGGLES = {"query": ["batched", "per_item"], "map": ["mutex", "unsafe"]}
+GOOD = """
+title = "A title"
+cause = "A cause."
+known_from = ["https://example.org/x"]
+time_limit_s = 5
+[load]
+rate = 5
+items = 3
+duration_s = 1
+[fault]
+toggles = { query = "per_item" }
+[symptom]
+ledger = ["bad > 0"]
+metrics = ["checkout_timeouts > 0"]
+[[fix]]
+name = "a fix"
+why = "Because."
+toggles = { query = "batched" }
+[[non_fix]]
+name = "a non-fix"
+why = "Because."
+service = { pool_size = 50 }
+"""
+
+
+class Proof:
+    """The program at work. Whatever it starts has a mark in its environment, and so is found."""
+
+    def __init__(self, *arguments):
+        self.mark = f"PROOF_TEST_MARK={uuid.uuid4()}"
+        name, _, value = self.mark.partition("=")
+        self.process = subprocess.Popen(
+            [PROOF, *map(str, arguments)], env={**os.environ, name: value}, stdin=subprocess.DEVNULL, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.communicate(timeout=60)
+
+    def processes(self):
+        """Command lines of all that was started and is alive."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if self.mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                    command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                    if command:  # a zombie has none
+                        found.append(command)
+            except OSError:
+                continue
+        return found
+
+    def end(self, timeout_s=300):
+        """(status, stdout, stderr); nothing may be left."""
+        out, error = self.process.communicate(timeout=timeout_s)
+        wait_for(lambda: not self.processes(), f"nothing is left running: {self.processes()}", 10)
+        return self.process.returncode, out, error
+
+
+def run_proof(*arguments):
+    with Proof(*arguments) as proof:
+        return proof.end()
+
+
+def write(folder, text, name="a-scenario"):
+    path = folder / f"{name}.toml"
+    path.write_text(text)
+    return path
+
+
+# ---- what it refuses
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (["--only", "no-such-thing"], "there is no scenario 'no-such-thing'; there are: "),
+    (["--runs", "0"], "'0' is no number of 1..9999"),
+    (["--runs", "many"], "'many' is no number"),
+    (["--substitute", "fault=fault"], "invalid choice"),
+])
+def test_wrong_arguments(arguments, said):
+    status, out, error = run_proof(*arguments)
+    assert status == 2 and said in error.splitlines()[-1] and "passed" not in out
+
+
+def test_make_passes_a_wrong_name_on():
+    done = subprocess.run(["make", "-s", "proof", "ONLY=no-such-thing"], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2 and "there is no scenario 'no-such-thing'" in done.stderr
+
+
+@pytest.mark.parametrize("old, new, said", [
+    ('cause = "A cause."', "", "cause is missing"),
+    ('cause = "A cause."', 'cause = " "', "cause is missing"),
+    ('known_from = ["https://example.org/x"]', "", "known_from is missing"),
+    ("https://example.org/x", "I have heard it", "is no https address"),
+    ("time_limit_s = 5", "time_limit_s = 0", "time_limit_s is missing, or no number above 0"),
+    ("time_limit_s = 5", "time_limit_s = 5\nspeed = 1", "unknown key 'speed'"),
+    ("rate = 5", "", "either rate and duration_s, or stages"),
+    ("duration_s = 1", "", "duration_s is missing"),
+    ("items = 3", 'items = "3"', "items is '3'"),
+    ('{ query = "per_item" }', '{ query = "nosuch" }', "query is one of batched, per_item, not 'nosuch'"),
+    ('{ query = "per_item" }', '{ qery = "per_item" }', "unknown key 'qery'"),
+    ('toggles = { query = "per_item" }', "", "fault: changes nothing"),
+    ('toggles = { query = "per_item" }', 'disturbance = "rain"', "disturbance is one of"),
+    ('ledger = ["bad > 0"]', "", "symptom: ledger is missing"),
+    ('metrics = ["checkout_timeouts > 0"]', "metrics = []", "symptom: metrics is missing"),
+    ("bad > 0", "checkout_timeouts > 0", "no figure 'checkout_timeouts'"),
+    ("bad > 0", "bad", "is no condition"),
+    ("bad > 0", "bad > few", "'few' is no number"),
+    ("checkout_timeouts > 0", "verdict == bad", "verdict is (==, !=) one of"),
+    ("[[fix]]", "[[fixx]]", "unknown key 'fixx'"),
+    ('toggles = { query = "batched" }', "", "fix 'a fix': changes nothing"),
+    ('toggles = { query = "batched" }', 'load = { rate = 1 }', "fix 'a fix'.load: unknown key 'rate'"),
+    ('toggles = { query = "batched" }', 'restart = "by_hand"', "a fix has no symptom, and a restart is none"),
+    ("service = { pool_size = 50 }", "service = { poolsize = 50 }", "unknown key 'poolsize'"),
+    ("service = { pool_size = 50 }", 'toggles = { query = "per_item" }', "non_fix 'a non-fix': changes nothing"),
+    ("service = { pool_size = 50 }", 'restart = "often"', "restart is one of by_hand, by_restarter"),
+    ("service = { pool_size = 50 }", "roles = { postgres = { x = 1 } }", "unknown key 'postgres'"),
+    ('name = "a non-fix"', "", "name is missing"),
+    ("[fault]", "[fault", "line"),
+])
+def test_broken_scenarios_are_refused(tmp_path, old, new, said):
+    assert GOOD.count(old) == 1 or old in ("[[fix]]", "[fault]")
+    path = write(tmp_path, GOOD.replace(old, new, 1))
+    with pytest.raises(BrokenScenario) as refused:
+        Scenario(path, OPTIONS, TOGGLES)
+    assert str(refused.value).startswith("a-scenario.toml: ") and said in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_the_whole_scenario_is_accepted(tmp_path):
+    scenario = Scenario(write(tmp_path, GOOD), OPTIONS, TOGGLES)
+    assert [phase.label for phase in scenario.phases()] == ["baseline", "fault", "fix a fix", "non-fix a non-fix"]
+    assert scenario.baseline.setup["toggles"] == {} and scenario.fault.setup["toggles"] == {"query": "per_item"}
+    assert scenario.non_fixes[0].setup["service"] == {"pool_size": 50}
+    with pytest.raises(BrokenScenario, match="small letters"):
+        Scenario(write(tmp_path, GOOD, "A_Name"), OPTIONS, TOGGLES)
+    with pytest.raises(BrokenScenario):  # one is enough to refuse the folder
+        load_all(tmp_path, OPTIONS, TOGGLES)
+
+
+def test_a_broken_file_ends_the_program(tmp_path):
+    write(tmp_path, GOOD.replace("bad > 0", "bda > 0"))
+    status, out, error = run_proof("--scenarios", tmp_path)
+    assert status == 2 and out == ""
+    assert error.startswith("proof: a-scenario.toml: symptom.ledger: 'bda > 0': no figure 'bda'; there are: ")
+    assert len(error.splitlines()) == 1
+
+
+def test_all_committed_scenarios_are_complete():
+    status, out, error = run_proof("--check")
+    assert (status, error) == (0, "") and out.endswith(" scenarios are complete\n")
+
+
+# ---- how it counts
+
+
+def test_wilson():
+    """As published for 95 %: Brown, Cai, DasGupta (2001) and any table."""
+    assert report.wilson(20, 20) == pytest.approx((0.8389, 1.0), abs=1e-3)
+    assert report.wilson(19, 20) == pytest.approx((0.7639, 0.9911), abs=1e-3)
+    assert report.wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-3)
+    assert report.wilson(1, 1) == pytest.approx((0.2065, 1.0), abs=1e-3)
+
+
+def runs_of(count, **failures):
+    """Runs of one phase each kind, of which the first so many of a kind go wrong."""
+    return [[{"kind": kind, "ok": run >= failures.get(kind, 0), "seconds": 1} for kind in ("baseline", "fault", "fix", "non_fix")]
+            for run in range(count)]
+
+
+@pytest.mark.parametrize("runs, failures, passed", [
+    (1, {}, True), (1, {"fault": 1}, False), (20, {"fault": 1}, True), (20, {"fault": 2}, False), (19, {"fault": 1}, False),
+    (20, {"fix": 1}, False), (20, {"non_fix": 1}, False), (20, {"baseline": 1}, False),
+])
+def test_what_passes(tmp_path, runs, failures, passed):
+    scenario = Scenario(write(tmp_path, GOOD), OPTIONS, TOGGLES)
+    summary = report.summarize(scenario, runs_of(runs, **failures), runs)
+    assert summary["passed"] is passed
+    assert f"{runs - failures.get('fault', 0)}/{runs} (" in report.table([summary])
+    assert report.summarize(scenario, runs_of(runs)[1:], runs)["passed"] is False, "a run that was not made is not passed"
+
+
+def test_conditions():
+    assert Condition("bad > 0", LEDGER).holds({"bad": 1}) and not Condition("bad > 0", LEDGER).holds({"bad": 0})
+    assert not Condition("bad == 0", LEDGER).holds({"bad": None}) and not Condition("bad == 0", LEDGER).holds({})
+    assert Condition("verdict == leak", METRICS).holds({"verdict": "leak"})
+    assert not set(LEDGER) & set(METRICS) and len(ALL) == len(LEDGER) + len(METRICS)
+
+
+def slot(t_s, **outcomes):
+    zero = dict.fromkeys(("ok", "wrong", "http_error", "protocol_error", "timeout", "connect_error", "reset", "in_flight_at_end", "dropped"), 0)
+    return {"t_s": t_s, "outcomes": {**zero, **outcomes}}
+
+
+def test_a_ledger_from_a_time_on():
+    series = [slot(0, ok=5), slot(0.25, http_error=3), slot(0.5, ok=2, reset=1)]
+    totals = {key: sum(s["outcomes"][key] for s in series) for key in series[0]["outcomes"]}
+    result = {"ledger": {**totals, "scheduled": 11, "attempts": 22}, "series": series, "integrity": {"lost": 0},
+              "errors": [{"message": "x 53300", "count": 3, "over_time": [0, 3, 0]}], "latency_ms": {"response": {"p99": 1.0}}}
+    whole, late = from_ledger(result, 0), from_ledger(result, 0.5)
+    assert (whole["ok"], whole["bad"], whole["answers_server_full"], whole["attempts_per_request"]) == (7, 4, 3, 2)
+    assert (late["ok"], late["bad"], late["answers_server_full"], late["lost_connections"]) == (2, 1, 0, 1)
+    assert from_ledger(result, 9)["ok"] == 0
+
+
+# ---- what it does when something fails
+
+
+SLOW_START = GOOD.replace("duration_s = 1", "duration_s = 30").replace("[fault]", "[service]\npool_size = 3\n[fault]")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_nothing_is_left_after_a_signal(tmp_path, number):
+    write(tmp_path, SLOW_START)
+    with Proof("--scenarios", tmp_path) as proof:
+        def at_work():
+            lines = proof.processes()
+            return all(any(name in line for line in lines) for name in ("postgres", "supervise.sh", "build/service", "loadtest run"))
+
+        wait_for(at_work, "database, restarter, service and load are there", 120)
+        proof.process.send_signal(number)
+        status, out, _ = proof.end(90)
+    assert status == 128 + number and "passed" not in out
+
+
+@pytest.mark.long
+def test_a_service_that_would_not_start(tmp_path):
+    write(tmp_path, GOOD.replace("[fault]", "[service]\nrequest_timeout_ms = 0\n[fault]"))
+    status, out, error = run_proof("--scenarios", tmp_path)
+    assert status == 1 and "passed" not in out
+    assert error.startswith("proof: the service would not start") and "request-timeout-ms" in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind, said", [
+    ("fault=healthy", "fault: NO SYMPTOM within"), ("fix=fault", "NOT CLEAN: wanted"), ("non_fix=fix", "NO SYMPTOM within"),
+])
+def test_it_turns_red_when_broken_on_purpose(kind, said):
+    status, out, _ = run_proof("--only", QUICK, "--substitute", kind)
+    assert status == 1 and out.splitlines()[-1] == "0 passed, 1 failed", out
+    assert said in out
