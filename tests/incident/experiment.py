@@ -1,4 +1,5 @@
 """What the experiments of this folder share: the integration tests' lab, results on disk, and tables of text."""
+import atexit
 import json
 import os
 import signal
@@ -9,12 +10,20 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/integration"))
 
+from lab import Service  # noqa: E402
+
 RESULTS = ROOT / "build"
 
 
-def end_on_term():
-    """So that a timeout's TERM clears everything away, as a Ctrl-C does."""
+def clear_away():
+    """A timeout's TERM clears everything away, as a Ctrl-C does; the logs of the lab's services go with the program."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    atexit.register(remove_logs)
+
+
+def remove_logs():
+    for service in Service.started:
+        service.log_file.unlink(missing_ok=True)
 
 
 def utc_now():

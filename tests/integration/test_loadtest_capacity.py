@@ -53,6 +53,28 @@ def test_the_highest_rate_is_never_passed(tmp_path):
         assert result["sustainable_rate"] == [30, None] and "at least 30 req/s" in out
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("retries", [0, 5])
+def test_retries_count_and_the_overload_can_be_left_out(tmp_path, retries):
+    """Every fourth attempt is refused: with retries the callers get their answers all the same."""
+    path = tmp_path / "capacity.json"
+
+    def behave(number, feed):
+        return Answer(status=503, body=b'{"message":"busy"}') if number % 4 == 0 else right(number, feed)
+
+    with StallServer(items=ITEMS) as server:
+        right, server.behave = server.right, behave
+        process = capacity(server, path, start_rate=20, max_rate=20, confirm_duration=5, overload="no", retries=retries,
+                           retry_backoff="5ms", slo="ok>=99%")
+        out, err = process.communicate(timeout=DEADLINE_S)
+    result = json.loads(path.read_text())
+    if any(trial["invalid"] for trial in result["trials"]):  # a busy machine
+        return
+    assert result["complete"] is True and "overload" not in {trial["phase"] for trial in result["trials"]}
+    assert result["sustainable_rate"] == ([20, None] if retries else [0, 20]), out + err
+    assert process.returncode == (0 if retries else 99)
+
+
 def test_nobody_there_can_be_interrupted():
     """It waits 30 s for a service that may be on its way up, but not against its user's will."""
     began = time.monotonic()
