@@ -36,7 +36,7 @@ METRICS = {
     "waiting_after": "threads still in the queue when the last answer had come",
     "threads_after": "fan-out threads still there when the last answer had come",
     "leaked": "connections held by threads that are gone, after the load",
-    "verdict": "what the pool says of its last checkout timeout",
+    "verdict": "what the pool says of itself, at any look during the load, and of its last checkout timeout; == is: at one of them",
     "backends": "backends of the service's pools in pg_stat_activity, at most",
     "orphans": "those of them that work for a process that is gone, at the load's end",
 }
@@ -69,6 +69,8 @@ class Condition:
 
     def holds(self, figures):
         value = figures.get(self.figure)
+        if self.figure in WORDS:
+            return value is not None and (self.value in value) == (self.holds_for is operator.eq)
         return value is not None and self.holds_for(value, self.value)
 
 
@@ -83,6 +85,8 @@ def missed(conditions, figures):
 def shown(value):
     if value is None:
         return "unknown"
+    if isinstance(value, list):
+        return " ".join(value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -203,6 +203,7 @@ class Runner:
         """The figures of one load, and the load tester's exit status."""
         cause.before_load(service)
         most = 0
+        verdicts = set()
         with self.postgres.connect() as connection, connection.cursor() as cursor:
 
             def count(more="true", parameters=()):
@@ -213,12 +214,16 @@ class Runner:
             def watch():
                 nonlocal most
                 most = max(most, count())
+                with contextlib.suppress(*CONNECTION_ERRORS):
+                    verdicts.add(service.pool()["verdict"])
 
             load = Load(service, phase.setup, stretch)
             with cause.during_load():
                 result = load.run(watch)
                 figures = {**from_ledger(result, load.from_s), **from_metrics(result), "backends": most}
                 figures.update(self._look(service))
+            if figures["verdict"] is not None:
+                figures["verdict"] = sorted({*verdicts, figures["verdict"]} - {"none"}) or ["none"]
             if figures["started"] is not None:
                 figures["orphans"] = count("backend_start < to_timestamp(%s)", [figures["started"]])
             del figures["started"]
