@@ -143,8 +143,9 @@ class Runner:
     def __init__(self, postgres):
         self.postgres = postgres
 
-    def judge(self, phase, time_limit_s):
-        """{"ok": whether the phase went as it is to, "said": a line about it, "seconds", "figures"}."""
+    def judge(self, phase, time_limit_s, log_kept):
+        """{"ok": whether the phase went as it is to, "said": a line about it, "seconds", "figures"}. If it does not, the service's log is
+        kept at log_kept."""
         began = time.monotonic()
         cause = disturbance.KINDS[phase.setup["disturbance"]](self.postgres)
         with contextlib.ExitStack() as stack:
@@ -158,6 +159,9 @@ class Runner:
                 ok, figures, said = self._is_clean(phase, service, cause)
             else:
                 ok, figures, said = self._shows(phase, service, cause, time_limit_s)
+            if not ok:
+                log_kept.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(service.log_file, log_kept)
         return {"ok": ok, "said": said, "seconds": round(time.monotonic() - began, 2), "figures": figures}
 
     def _end_backends(self):
