@@ -194,8 +194,7 @@ static const char *name_of(int number)
 }
 
 /* The kernel's own faults come again where this returns to, which leaves the registers and the
- * core as they were. What a process sent is sent once more,
- * and comes when this has returned. */
+ * core as they were. What a process sent is sent once more, and comes when this has returned. */
 static void die_by(int number, const siginfo_t *info)
 {
     sigset_t again;
@@ -204,8 +203,8 @@ static void die_by(int number, const siginfo_t *info)
     signal(number, SIG_DFL);
     if (info->si_code > 0)
         return;
-    sigprocmask(SIG_BLOCK, &again,
-                NULL); /* until then: the handler may be interrupted by its own */
+    /* Until then: the handler may be interrupted by its own. */
+    (void)pthread_sigmask(SIG_BLOCK, &again, NULL);
     syscall(SYS_tgkill, getpid(), thread_state_tid(), number);
 }
 
