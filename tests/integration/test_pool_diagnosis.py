@@ -34,8 +34,10 @@ def failure_lines(service, message=CHECKOUT_TIMEOUT):
 
 def test_undersized(start_service):
     """300 checkouts a request, every connection back within milliseconds, and still the time runs out, for one waiter
-    after the other (at a request's deadline it would be all at once, and connections with nobody left to take them)."""
-    service = start_service(query="per_item", pool_size=4, pool_min=4, request_timeout_ms=3000, checkout_timeout_ms=300)
+    after the other (at a request's deadline it would be all at once, and connections with nobody left to take them; with
+    cancel=siblings the first of them would take the others along)."""
+    service = start_service(query="per_item", cancel="never", pool_size=4, pool_min=4, request_timeout_ms=3000,
+                            checkout_timeout_ms=300)
     wait_for(lambda: service.pool_counts()["idle"] == 4, "all are connected")
     burst(service, 3)
     view = at_last_timeout(service)
