@@ -114,7 +114,9 @@ void item_fan_out_fetch(struct item_fan_out *items, unsigned index, item_fan_out
                                     .context = &item,
                                     .group = &items->group};
     struct failure failure = {.kind = FAILURE_CALLED_OFF};
-    if (atomic_load(&items->group.called_off) || !connect(&items->request, &step, &failure))
+    bool ok = atomic_load(&items->group.called_off) ? query_failed(&items->request, &failure)
+                                                    : connect(&items->request, &step, &failure);
+    if (!ok)
         report_failure(items, &failure);
 }
 
