@@ -31,7 +31,7 @@ static const char *level_name(enum log_level level)
     return "?";
 }
 
-static void write_all(const char *bytes, size_t size_bytes)
+void log_write_bytes(const char *bytes, size_t size_bytes)
 {
     while (size_bytes > 0) {
         ssize_t written = write(STDERR_FILENO, bytes, size_bytes);
@@ -66,7 +66,7 @@ void log_line(enum log_level level, const char *message, json_t *fields)
     if (hook_before_lock)
         hook_before_lock();
     CHECK_PTHREAD(pthread_mutex_lock(&log_lock));
-    write_all(out, length + 1);
+    log_write_bytes(out, length + 1);
     CHECK_PTHREAD(pthread_mutex_unlock(&log_lock));
     if (hook_after_unlock)
         hook_after_unlock();

@@ -16,6 +16,10 @@ enum log_level { LOG_INFO, LOG_WARN, LOG_ERROR };
  * has none). */
 void log_line(enum log_level level, const char *message, json_t *fields);
 
+/* Writes bytes to stderr as they are, all of them unless nobody reads it any more. Takes no lock.
+ * Async-signal-safe. */
+void log_write_bytes(const char *bytes, size_t size_bytes);
+
 /* Called before the log's lock is waited for and after it was given back, in the calling thread.
  * Set once, before threads start; either may be NULL. The service shows threads that wait here as
  * "log lock". */

@@ -1,9 +1,9 @@
 #include "service/crash_dump.h"
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "service/dump_helper.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -48,25 +48,12 @@ static void add_number(struct line *line, uint64_t value, unsigned base)
     add(line, digits + at);
 }
 
-static void write_bytes(const char *bytes, size_t size_bytes)
-{
-    while (size_bytes > 0) {
-        ssize_t written = write(STDERR_FILENO, bytes, size_bytes);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written <= 0)
-            return;
-        bytes += written;
-        size_bytes -= (size_t)written;
-    }
-}
-
 static void write_string(const char *string)
 {
     size_t size_bytes = 0;
     while (string[size_bytes])
         size_bytes++;
-    write_bytes(string, size_bytes);
+    log_write_bytes(string, size_bytes);
 }
 
 /* ---- without the helper -----------------------------------------------------------------------
@@ -99,7 +86,7 @@ static void write_raw_thread(const struct stack_slots *slots, unsigned index)
         add_number(&line, slot->addresses[i], 16);
     }
     add(&line, "\n");
-    write_bytes(line.data, line.size_bytes);
+    log_write_bytes(line.data, line.size_bytes);
 }
 
 /* Addresses, and the map by which they can still be resolved. */
@@ -114,7 +101,7 @@ static void write_raw(const struct stack_slots *slots)
             write_raw_thread(slots, i);
     int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
     while (fd >= 0 && (got = read(fd, bytes, sizeof bytes)) > 0)
-        write_bytes(bytes, (size_t)got);
+        log_write_bytes(bytes, (size_t)got);
     if (fd >= 0)
         close(fd);
 }

@@ -2,6 +2,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -73,19 +74,6 @@ struct server {
     char dump_dir[MAX_PATH - 128]; /* "": none */
 };
 
-static void write_all(int fd, const char *bytes, size_t size_bytes)
-{
-    while (size_bytes > 0) {
-        ssize_t written = write(fd, bytes, size_bytes);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written <= 0)
-            return;
-        bytes += written;
-        size_bytes -= (size_t)written;
-    }
-}
-
 static bool write_report(enum dump_kind kind, enum dump_format format, struct text *out)
 {
     static struct dump_symbols *symbols; /* kept: the next report knows what this one looked up */
@@ -115,7 +103,7 @@ static void keep(const struct server *server, const char *time, const struct tex
     else
         text_addf(&line, "this dump could not be kept: %s: %s\n", path, strerror(errno));
     if (!line.failed)
-        write_all(STDERR_FILENO, line.data, line.size_bytes);
+        log_write_bytes(line.data, line.size_bytes);
     text_clear(&line);
 }
 
@@ -132,8 +120,8 @@ static void print(const struct server *server)
               (long)slots->pid, (long long)(slots->took_ns / CLOCK_NS_PER_MS),
               atomic_load(&slots->is_collecting) ? "; it ended before all had been taken" : "");
     if (ok && !head.failed) {
-        write_all(STDERR_FILENO, "\n", 1);
-        write_all(STDERR_FILENO, report.data, report.size_bytes);
+        log_write_bytes("\n", 1);
+        log_write_bytes(report.data, report.size_bytes);
         if (server->dump_dir[0])
             keep(server, time, &head, &report);
     }

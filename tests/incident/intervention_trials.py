@@ -5,17 +5,17 @@ import resource
 import signal
 import subprocess
 import tempfile
-import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiment import ROOT, machine, utc_now
+from experiment import machine, utc_now
 
-from http_client import Client
 from intervention_rows import INCIDENT_RATE, ITEMS, Row
-from lab import BUILD, SERVICE, Service, clean_environment, free_port, wait_for
+from lab import BUILD, SERVICE, Service, clean_environment, wait_for
+from load import BackendWatch
+from supervised import SupervisedService
 
 LOADTEST = BUILD / "loadtest"
 ROW_LIMIT_S = 1800
@@ -53,64 +53,9 @@ def check_choices(row):
         raise Refused("this build of the service has no --fan-out-limit")
 
 
-class Supervised:
-    """The service under deploy/supervise.sh, which starts it again after a crash, as a container engine does."""
-
-    def __init__(self, postgres, **options):
-        self.postgres = postgres
-        self.options = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-        self.folder = tempfile.TemporaryDirectory(prefix="flashover-supervised-", dir="/tmp")
-
-    def __enter__(self):
-        self.port, self.admin_port = free_port(), free_port()
-        (Path(self.folder.name) / "temp").write_text(self.folder.name + "\n")
-        self.process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "TERM", "--", ROOT / "deploy/supervise.sh", self.folder.name, SERVICE,
-             f"--listen=127.0.0.1:{self.port}", f"--admin-listen=127.0.0.1:{self.admin_port}", *self.options],
-            env=clean_environment(**self.postgres.env), start_new_session=True)
-        try:
-            wait_for(lambda: Client(self.port).try_status("/readyz") == 200, "the supervised service is ready")
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait()
-        self.folder.cleanup()
-
-    def alive(self):
-        return self.process.poll() is None
-
-
 def start(postgres, row, **more):
     options = {**row.options(), **more}
-    return Supervised(postgres, **options) if row.restart else Service(postgres, **options)
-
-
-class BackendCount:
-    """The most backends that the pool had in pg_stat_activity, looked at ten times a second."""
-
-    def __init__(self, postgres):
-        self.postgres = postgres
-        self.most = 0
-        self.closing = threading.Event()
-        self.thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.closing.set()
-        self.thread.join()
-
-    def _watch(self):
-        with self.postgres.connect() as connection, connection.cursor() as cursor:
-            while not self.closing.wait(0.1):
-                cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'flashover'")
-                self.most = max(self.most, cursor.fetchone()[0])
+    return SupervisedService(postgres, **options) if row.restart else Service(postgres, **options)
 
 
 @contextmanager
@@ -185,7 +130,7 @@ def measure(postgres, row, scale, paper):
     """A row's result, as it is kept."""
     check_choices(row)
     began = time.monotonic()
-    with start(postgres, row) as service, BackendCount(postgres) as backends:
+    with start(postgres, row) as service, BackendWatch(postgres, every_s=0.1) as backends:
         found = search(service, row, scale)
         at_80 = incident = None
         if found["crashed_at"] is None:

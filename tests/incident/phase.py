@@ -3,7 +3,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -13,8 +12,9 @@ from psycopg2 import sql
 
 import disturbance
 from figures import CLEAN, describe, from_ledger, from_metrics, missed
-from http_client import CONNECTION_ERRORS, Client
-from lab import BUILD, ROOT, SERVICE, Service, clean_environment, wait_for
+from http_client import CONNECTION_ERRORS
+from lab import BUILD, clean_environment, wait_for
+from supervised import SupervisedService
 
 LOADTEST_JUDGED = (0, 99, 111)  # its books balance; the counts are to be judged (docs/load-testing.md)
 LOADTEST_TOO_LATE = 111
@@ -25,51 +25,6 @@ POOL_APPLICATION = "flashover"
 
 class ProofError(Exception):
     """What keeps the proof from being carried out: one line, for the user."""
-
-
-class SupervisedService(Service):
-    """The service as `make up` runs it, with the restarter that starts it again after a crash."""
-
-    def __init__(self, postgres, **options):
-        super().__init__(postgres, **options)
-        self.log_file.unlink()
-        self.state = Path(tempfile.mkdtemp(prefix="flashover-proof-"))
-        (self.state / "temp").write_text(f"{self.state}\n")
-        self.log_file = self.state / "service.log"
-
-    def _spawn(self):
-        self.public, self.admin = Client(self.port), Client(self.admin_port)
-        command = ["setpriv", "--pdeathsig", "TERM", "--", ROOT / "deploy/supervise.sh", self.state, self.program,
-                   f"--listen=127.0.0.1:{self.port}", f"--admin-listen=127.0.0.1:{self.admin_port}", *self.options]
-        self.process = subprocess.Popen(command, env=clean_environment(**self.env), stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-
-    def __enter__(self):
-        try:
-            return self.start()
-        except AssertionError as error:
-            words = self.last_words()
-            self.__exit__()
-            raise ProofError(f"the service would not start ({error}): {words}") from None
-        except BaseException:
-            self.__exit__()
-            raise
-
-    def restart(self):
-        """By hand, gracefully. The restarter ends with it, as a status of 0 is final."""
-        self.stop()
-        self.start()
-
-    def __exit__(self, *_):
-        if self.alive():
-            self.process.kill()  # and the service dies with it
-        if self.process:
-            self.process.wait()
-        shutil.rmtree(self.state, ignore_errors=True)
-
-    def last_words(self):
-        lines = self.log().splitlines() if self.log_file.exists() else []
-        return next((line for line in reversed(lines) if '"program":"supervisor"' not in line), "it said nothing")
 
 
 @contextlib.contextmanager
@@ -154,7 +109,7 @@ class Runner:
             cause.before_service(phase.setup["service"], phase.setup["roles"])
             self.postgres.clear_toggles()
             options = {**phase.setup["service"], **phase.setup["toggles"]}
-            service = stack.enter_context(SupervisedService(self.postgres, **options))
+            service = stack.enter_context(self._start(options))
             if phase.kind in ("baseline", "fix"):
                 ok, figures, said = self._is_clean(phase, service, cause)
             else:
@@ -163,6 +118,18 @@ class Runner:
                 log_kept.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(service.log_file, log_kept)
         return {"ok": ok, "said": said, "seconds": round(time.monotonic() - began, 2), "figures": figures}
+
+    @contextlib.contextmanager
+    def _start(self, options):
+        service = SupervisedService(self.postgres, **options)
+        try:
+            service.start()
+        except AssertionError as error:
+            raise ProofError(f"the service would not start ({error}): {service.last_words()}") from None
+        else:
+            yield service
+        finally:
+            service.__exit__()
 
     def _end_backends(self):
         """Of processes that are gone as well: no phase leaves anything to the next."""

@@ -150,11 +150,11 @@ class Load:
 class BackendWatch:
     """Counts the pool's backends in pg_stat_activity again and again; .most is the highest count."""
 
-    def __init__(self, postgres):
+    def __init__(self, postgres, every_s=0.01):
         self.postgres = postgres
+        self.every_s = every_s
         self.most = 0
         self.samples = 0
-        self.error = None
         self.closing = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -173,5 +173,5 @@ class BackendWatch:
                 cursor.execute(sql)
                 self.most = max(self.most, cursor.fetchone()[0])
                 self.samples += 1
-                if self.closing.wait(0.01):
+                if self.closing.wait(self.every_s):
                     return
