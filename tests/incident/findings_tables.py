@@ -172,13 +172,23 @@ def of(counts):
     return f"{counts[0]} of {counts[1]}"
 
 
-def proof_table(proof):
-    if not proof or not proof["summaries"]:
+def proof_row(done):
+    one = done["summary"]
+    low, high = one["manifested_wilson_95"]
+    return [one["scenario"], one["runs"], f"{of(one['manifested'])} ({low:.2f} to {high:.2f})", of(one["fixed_and_clean"]),
+            of(one["non_fixes_rejected"]), "passed" if one["passed"] else "FAILED"]
+
+
+def proof_tables(proofs, scenarios):
+    """`proofs`: {processors: {scenario: its result}}. A table for each number of processors, the highest first; only that one says
+    what is missing."""
+    if not proofs:
         return not_measured("make proof")
-    rows = []
-    for one in proof["summaries"]:
-        low, high = one["manifested_wilson_95"]
-        rows.append([one["scenario"], one["runs"], f"{of(one['manifested'])} ({low:.2f} to {high:.2f})", of(one["fixed_and_clean"]),
-                     of(one["non_fixes_rejected"]), "passed" if one["passed"] else "FAILED"])
-    partial = f"With {proof['substitute']}: a proof that the proof can fail.\n\n" if proof.get("substitute") else ""
-    return partial + markdown(["scenario", "runs", "manifested (95 % Wilson)", "fixed and clean", "non-fixes rejected", ""], rows)
+    header = ["scenario", "runs", "manifested (95 % Wilson)", "fixed and clean", "non-fixes rejected", ""]
+    parts = []
+    for cpus in sorted(proofs, reverse=True):
+        rows = [proof_row(proofs[cpus][name]) for name in scenarios if name in proofs[cpus]]
+        if not parts:
+            rows += [[name, not_measured(f"make proof ONLY={name}"), *[""] * 4] for name in scenarios if name not in proofs[cpus]]
+        parts.append(f"On {'one processor' if cpus == 1 else f'{cpus} processors'}:\n\n" + markdown(header, rows))
+    return "\n\n".join(parts)
