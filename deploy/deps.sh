@@ -60,6 +60,11 @@ LIST
         docker) cat <<'LIST' ;;
 docker-compose        # checks docker-compose.yml; the Docker engine is the user's own choice
 LIST
+        compose) cat <<'LIST' ;;
+docker.io             # the engine that the compose file is tested with; make test-compose starts it and ends it
+docker-compose        # the command of the README
+debootstrap           # the images' base, without a registry
+LIST
         *) return 1 ;;
     esac
 }
@@ -70,7 +75,7 @@ fail() {
 }
 
 usage_error() {
-    printf 'deps.sh: %s; usage: deps.sh build|run|test|bench|fuzz|check|docker ...\n' "$1" >&2
+    printf 'deps.sh: %s; usage: deps.sh build|run|test|bench|fuzz|check|docker|compose ...\n' "$1" >&2
     exit 2
 }
 

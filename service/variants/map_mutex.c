@@ -46,7 +46,6 @@ static bool put(struct result_map *map, unsigned index, const struct video *vide
     (void)index;
     lock(map);
     map_pass(MAP_LOOKED);
-    map_pass(MAP_WRITING);
     bool ok = map_table_put(&map->table, video);
     map_pass(MAP_WRITTEN);
     CHECK_PTHREAD(pthread_mutex_unlock(&map->lock));

@@ -1,6 +1,7 @@
 #include "service/variants/map_table.h"
 
 #include "common/check.h"
+#include "service/variants/map.h"
 
 /* Go's map: bucketCnt 8, load factor 13/2. */
 #define BUCKET_ENTRIES          8
@@ -55,25 +56,25 @@ static uint64_t hash_id(int64_t id)
     return h ^ (h >> 31);
 }
 
-/* Writes a video to its entry, or to the next free one. An entry is counted once it is written:
- * whoever copies the table meanwhile may miss it, but never meets half of one. False without
- * memory. */
-static bool write_entry(struct map_table *table, struct map_buckets *buckets,
-                        const struct video *video, bool *is_new)
+/* Where an entry is, or is to be: in `bucket`, which has `used` entries so far. */
+struct place {
+    struct bucket *bucket;
+    unsigned at, used;
+};
+
+/* The entry of this id, or the next free one. False without memory. */
+static bool find_place(struct map_table *table, struct map_buckets *buckets, int64_t id,
+                       struct place *place)
 {
-    struct bucket *bucket = &buckets->array[hash_id(video->id) & (buckets->count - 1)];
+    struct bucket *bucket = &buckets->array[hash_id(id) & (buckets->count - 1)];
     for (;;) {
         unsigned used = bucket->used;
         unsigned at = 0;
-        while (at < used && bucket->entries[at].id != video->id)
+        while (at < used && bucket->entries[at].id != id)
             at++;
-        *is_new = at == used;
-        if (at < BUCKET_ENTRIES) {
-            bucket->entries[at] = *video;
-            if (*is_new)
-                bucket->used = used + 1;
+        *place = (struct place){bucket, at, used};
+        if (at < BUCKET_ENTRIES)
             return true;
-        }
         struct bucket *next = bucket->overflow;
         if (!next) {
             next = allocate(table, sizeof *next);
@@ -85,15 +86,28 @@ static bool write_entry(struct map_table *table, struct map_buckets *buckets,
     }
 }
 
+/* An entry is counted once it is written: whoever copies the table meanwhile may miss it, but never
+ * meets half of one. True when it is a new one. */
+static bool write_entry(const struct place *place, const struct video *video)
+{
+    bool is_new = place->at == place->used;
+    place->bucket->entries[place->at] = *video;
+    if (is_new)
+        place->bucket->used = place->used + 1;
+    return is_new;
+}
+
 static bool copy_all(struct map_table *table, const struct map_buckets *from,
                      struct map_buckets *to)
 {
-    bool is_new;
+    struct place place;
     for (size_t i = 0; i < from->count; i++)
         for (const struct bucket *bucket = &from->array[i]; bucket; bucket = bucket->overflow)
-            for (unsigned j = 0; j < bucket->used; j++)
-                if (!write_entry(table, to, &bucket->entries[j], &is_new))
+            for (unsigned j = 0; j < bucket->used; j++) {
+                if (!find_place(table, to, bucket->entries[j].id, &place))
                     return false;
+                write_entry(&place, &bucket->entries[j]);
+            }
     return true;
 }
 
@@ -123,10 +137,11 @@ bool map_table_put(struct map_table *table, const struct video *video)
         table->count * LOAD_FACTOR_DENOMINATOR >= buckets->count * LOAD_FACTOR_NUMERATOR &&
         !grow(table))
         return false;
-    bool is_new;
-    if (!write_entry(table, table->buckets, video, &is_new))
+    struct place place;
+    if (!find_place(table, table->buckets, video->id, &place))
         return false;
-    table->count += is_new;
+    map_pass(MAP_WRITING); /* between reading and writing, where a second writer does the harm */
+    table->count += write_entry(&place, video);
     return true;
 }
 

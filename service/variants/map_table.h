@@ -26,8 +26,8 @@ struct map_table {
 /* False without memory; the table is then empty and unusable. */
 bool map_table_init(struct map_table *table) __attribute__((warn_unused_result));
 
-/* Adds a copy of the video or replaces the one of the same id. False without memory. Grows as
- * needed. */
+/* Adds a copy of the video or replaces the one of the same id, passing MAP_WRITING once its place
+ * is known. False without memory. Grows as needed. */
 bool map_table_put(struct map_table *table, const struct video *video)
     __attribute__((warn_unused_result));
 
