@@ -197,6 +197,12 @@ test-long:
 	@$(MAKE) --no-print-directory -s $(JOBS) build
 	$(PYTEST) -n 2 -m long tests/integration
 
+# docker-compose.yml in real containers, on images made here: no registry is asked. As root.
+.PHONY: test-compose
+test-compose:
+	@deploy/deps.sh build run test compose
+	@exec tests/compose/run
+
 # Format, lint, architecture, documentation.
 check:
 	@deploy/deps.sh build test check

@@ -1,0 +1,132 @@
+"""The lab in containers, as a user has it: docker-compose on the repository's own file, in a project and on ports of its own."""
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/integration"))
+
+from http_client import Client  # noqa: E402
+from lab import clean_environment, free_port, wait_for  # noqa: E402
+
+IMAGES = {"FLASHOVER_BASE_IMAGE": "flashover-test/debian:bookworm-slim", "FLASHOVER_POSTGRES_IMAGE": "flashover-test/postgres:15-bookworm",
+          "FLASHOVER_BUILD_NETWORK": "host"}
+PORTS = ("FLASHOVER_PORT", "FLASHOVER_ADMIN_PORT", "FLASHOVER_LOADTEST_PORT")
+LONG_RUNNING = ("database", "service", "loadtest")
+COMMAND_LIMIT_S = 300
+
+
+def docker(*arguments):
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=COMMAND_LIMIT_S)
+    assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr}"
+    return done.stdout
+
+
+class Compose:
+    """One project. Nothing is started by making one; `with` takes away all that was started."""
+
+    def __init__(self, name, **env):
+        self.project = f"flashover-test-{name}-{os.getpid()}"
+        self.env = {**IMAGES, **{port: str(free_port()) for port in PORTS}, **env}
+        self.port, self.admin_port, self.loadtest_port = (int(self.env[port]) for port in PORTS)
+        self.public = Client(self.port)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self("down", "-v", "--remove-orphans", "--timeout", "15")
+
+    def try_run(self, *arguments):
+        return subprocess.run(["docker-compose", "--project-name", self.project, *arguments], cwd=ROOT, capture_output=True, text=True,
+                              stdin=subprocess.DEVNULL, timeout=COMMAND_LIMIT_S, env=clean_environment(**self.env))
+
+    def __call__(self, *arguments):
+        done = self.try_run(*arguments)
+        assert done.returncode == 0, f"docker-compose {' '.join(arguments)}: {done.stderr[-2000:]}"
+        return done.stdout
+
+    def secret(self, service, name):
+        return self("exec", "-T", service, "cat", f"/secrets/service/{name}").strip()
+
+    def log_in(self):
+        """With the tokens that the first start made."""
+        self.admin = Client(self.admin_port, self.secret("service", "admin-token"))
+        self.loads = Client(self.loadtest_port, self.secret("loadtest", "loadtest-token"))
+
+    # ---- its containers
+
+    def container(self, service):
+        return self("ps", "-q", service).strip()
+
+    def inspect(self, service):
+        return json.loads(docker("inspect", self.container(service)))[0]
+
+    def is_healthy(self, service):
+        state = self.inspect(service)["State"]
+        return state["Running"] and state.get("Health", {"Status": "healthy"})["Status"] == "healthy"
+
+    def wait_healthy(self, timeout_s=60):
+        wait_for(lambda: all(self.is_healthy(service) for service in LONG_RUNNING), "all containers are healthy", timeout_s, 0.1)
+
+    def restarts(self, service):
+        return self.inspect(service)["RestartCount"]
+
+    def process(self, service):
+        """The host's id of the program itself: `init` runs it as its only child."""
+        init = self.inspect(service)["State"]["Pid"]
+        children = Path(f"/proc/{init}/task/{init}/children").read_text().split()
+        return int(children[0])
+
+    def resident_bytes(self):
+        """Of all processes of the lab, by their share of what they share."""
+        total = 0
+        for service in LONG_RUNNING:
+            for pid in docker("top", self.container(service), "-eo", "pid").split()[1:]:
+                rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+                total += 1024 * int(next(line for line in rollup.splitlines() if line.startswith("Pss:")).split()[1])
+        return total
+
+    # ---- what it says
+
+    def metric(self, name):
+        from exposition import parse_metrics
+        return parse_metrics(self.admin.get("/metrics").body.decode()).value(name)
+
+    def patch(self, **toggles):
+        answer = self.admin.request("PATCH", "/v1/toggles", json_body=toggles)
+        assert answer.status == 200, answer
+
+    def load(self, **options):
+        """A load by the load tester's own endpoint, to its end; the run's JSON."""
+        answer = self.loads.request("POST", "/v1/runs", json_body=options)
+        assert answer.status == 202, answer
+        path = f"/v1/runs/{answer.json()['id']}"
+        return wait_for(lambda: (lambda run: run if run["state"] != "running" else None)(self.loads.get(path).json()), "the load ends", 120, 0.1)
+
+    def query(self, sql):
+        """As the superuser, over the container's own socket."""
+        script = 'PGPASSWORD=$(cat /secrets/database/superuser) psql -h 127.0.0.1 -U postgres -d flashover -X -A -t -c "$0"'
+        return self("exec", "-T", "database", "bash", "-c", script, sql).strip()
+
+
+def leftovers(project):
+    """What Docker still has of a project."""
+    label = f"label=com.docker.compose.project={project}"
+    return [docker("ps", "-aq", "--filter", label), docker("volume", "ls", "-q", "--filter", label), docker("network", "ls", "-q", "--filter", label)]
+
+
+class Timer:
+    """Seconds by what they were spent on, printed at the end."""
+
+    def __init__(self):
+        self.seconds = {}
+
+    def measure(self, what, work, *arguments):
+        began = time.monotonic()
+        result = work(*arguments)
+        self.seconds[what] = time.monotonic() - began
+        return result

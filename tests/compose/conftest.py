@@ -1,0 +1,54 @@
+"""One lab in containers for the session; what its steps took is printed at the end."""
+import signal
+
+import pytest
+
+from compose_lab import Compose, Timer
+
+timer = Timer()
+figures = {}
+
+
+def pytest_configure(config):
+    # So that a timeout's or a CI's TERM takes the containers away as a Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def steps():
+    return timer
+
+
+@pytest.fixture(scope="session")
+def measured():
+    return figures
+
+
+@pytest.fixture(scope="session")
+def lab(steps):
+    """Built, up and healthy."""
+    with Compose("lab") as compose:
+        steps.measure("build", compose, "build")
+
+        def up():
+            compose("up", "-d")
+            compose.wait_healthy()
+
+        steps.measure("up, until all are healthy", up)
+        compose.log_in()
+        yield compose
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    report = (yield).get_result()
+    lab = item.funcargs.get("lab")
+    if report.failed and lab:
+        report.sections.append(("the containers' logs", lab.try_run("logs", "--no-color", "--tail", "60").stdout))
+
+
+def pytest_terminal_summary(terminalreporter):
+    for what, seconds in timer.seconds.items():
+        terminalreporter.write_line(f"{what}: {seconds:.1f} s")
+    for what, figure in figures.items():
+        terminalreporter.write_line(f"{what}: {figure}")
