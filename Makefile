@@ -123,13 +123,12 @@ down reset logs:
 
 # ---- tests -------------------------------------------------------------------------------------------------------
 
-# Two lanes, since each of them waits for half of its time: the integration tests on one side, on the other what needs no
-# database. Output comes a lane's part at a time.
+# Two lanes: the integration tests, which need both processors, and beside them what needs no database and waits for half of
+# its time. Output comes a lane's part at a time.
 test:
 	@deploy/deps.sh build run test
-	@$(MAKE) --no-print-directory -s $(JOBS) build unit-programs cmap-programs
-	@$(MAKE) --no-print-directory -j2 --output-sync=target sanitizer-programs unit cmap
-	@$(MAKE) --no-print-directory -j2 --output-sync=target integration sanitizer-tests
+	@$(MAKE) --no-print-directory -s $(JOBS) build unit-programs cmap-programs sanitizer-programs
+	@$(MAKE) --no-print-directory -j2 --output-sync=target integration unit cmap sanitizer-tests
 
 .PHONY: sanitizer-programs sanitizer-tests
 sanitizer-programs:

@@ -147,7 +147,8 @@ def test_every_fan_out_calls_its_siblings_off(start_service_on, own_postgres, mi
 
 def test_a_deadline_calls_nobody_off(start_service):
     """It is everybody's own: each item says what it met it at."""
-    service = start_service(cancel="siblings", query="per_item", pool_size=2, request_timeout_ms=300)
+    service = start_service(cancel="siblings", query="per_item", pool_size=2, pool_min=2, request_timeout_ms=300)
+    idle(service, 2)
     burst(service, 4)
     service.wait_quiet()
     assert service.item_failures("checkout_timeout") > 100

@@ -2,6 +2,8 @@
 The same load with the lock, beside it. (fatal=abort, where everything ends and nothing is held: test_faults.py.)"""
 import json
 
+import pytest
+
 from lab import wait_for
 from load import CHECKOUT_TIMEOUT
 
@@ -51,6 +53,7 @@ def shrink(service):
     raise AssertionError(f"{REQUESTS} requests have left more than one connection: {service.pool_counts()}")
 
 
+@pytest.mark.long
 def test_each_death_keeps_a_connection_until_a_restart(start_service):
     service = start_service(**OPTIONS)
     shrink(service)

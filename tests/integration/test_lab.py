@@ -116,6 +116,7 @@ def check_load_tester(port, variables):
     assert run["service"]["samples"] > 0 and run["crashes"] == 0
 
 
+@pytest.mark.long
 def test_up_reset_and_down():
     port = free_port()
     with marked_environment(PORT_BASE=str(port)) as (environment, folder):

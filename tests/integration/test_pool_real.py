@@ -2,9 +2,12 @@
 that hit nobody else; what the kernel is told of the peer."""
 import subprocess
 
+import pytest
+
 from lab import BUILD, clean_environment
 
 
+@pytest.mark.long
 def test_the_pool_against_a_real_server(postgres):
     done = subprocess.run([BUILD / "tests/pool_real"], env=clean_environment(**postgres.env), capture_output=True, text=True,
                           stdin=subprocess.DEVNULL, timeout=120)

@@ -149,6 +149,7 @@ def full_postgres(own_postgres):
     own_postgres.start()
 
 
+@pytest.mark.long
 def test_connect_per_item_fills_the_server(full_postgres, start_service_on):
     """Queries take so long that the connections of one request are all there at once, on a slow machine too."""
     service = start_service_on(full_postgres, query="connect_per_item", pool_size=2, query_latency_ms=3000, request_timeout_ms=60000)

@@ -163,6 +163,7 @@ def test_on_demand_disturbs_no_request(start_service, query):
     service.wait_quiet()
 
 
+@pytest.mark.long
 def test_on_demand_groups_threads_with_their_stacks(start_service):
     service = start_service(query="per_item", pool_size=2, query_latency_ms=500, request_timeout_ms=20000)
     thread = threading.Thread(target=burst, args=(service, 1), kwargs={"items": 50})
