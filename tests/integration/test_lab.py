@@ -152,6 +152,7 @@ def test_up_reset_and_down():
         assert not (ROOT / f"build/lab-{port}").exists()
 
 
+@pytest.mark.long
 def test_the_restarter_brings_the_service_back():
     port = free_port()
     with marked_environment(PORT_BASE=str(port)) as (environment, folder):

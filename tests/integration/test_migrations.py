@@ -91,6 +91,7 @@ def seed_within_the_limit(migrate):
     raise AssertionError(f"seeding took {took_s:.1f} s, three times over {SEEDING_LIMIT_S} s")
 
 
+@pytest.mark.long
 def test_seeding_is_quick_and_up_twice_is_a_no_op(session_postgres, database):
     migrate = Migrate(session_postgres, database)
     assert set(migrate.states().values()) == {"pending"}
