@@ -56,7 +56,8 @@ bool item_fan_out_list(struct item_fan_out *items, const char *call_site,
     const struct query_step step = {
         .call_site = call_site, .query = "feed_list", .use = use, .context = items};
     struct query_outcome *outcome = items->outcome;
-    bool ok = query_with_connection(&items->request, &step, &outcome->failure);
+    const struct query_request request = items->request; /* `use` may let go of the items */
+    bool ok = query_with_connection(&request, &step, &outcome->failure);
     if (!ok)
         outcome->failed_items[outcome->failure.kind]++;
     return ok;

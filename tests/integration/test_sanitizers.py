@@ -20,6 +20,8 @@ ENVIRONMENT = {
     "TSAN_OPTIONS": "exitcode=66",
     "ASAN_OPTIONS": "detect_leaks=1",
 }
+SAFE = [{"admission": "deadline", "map": "mutex"}, {"admission": "blind"}, {"admission": "deadline", "map": "slots"},
+        {"cancel": "never", "deadline": "ignored"}]
 PROGRAMS = {name: BUILD / name / "service" for name in ("tsan", "asan")}
 
 
@@ -29,14 +31,15 @@ def assert_clean(service):
 
 
 @pytest.mark.parametrize("build", PROGRAMS)
-@pytest.mark.parametrize("query", ["batched", "per_item"])
+@pytest.mark.parametrize("query", ["batched", "per_item", "bounded", "pipelined", "nested", "connect_per_item"])
 def test_safe_variants_are_clean(start_service, build, query):
-    service = start_service(program=PROGRAMS[build], env=ENVIRONMENT, pool_size=5, items=40, query=query, request_timeout_ms=3000)
-    for admission, map_variant in (("deadline", "mutex"), ("blind", "mutex"), ("deadline", "slots")):
-        service.patch(admission=admission, map=map_variant)
-        for _ in range(3):
-            outcomes = burst(service, 6, items=40)
-            check_lawful(outcomes)
+    """A pool of one more than there are requests, so that nested ones find a connection for their items."""
+    items = 10 if query == "connect_per_item" else 40  # each costs a login
+    service = start_service(program=PROGRAMS[build], env=ENVIRONMENT, pool_size=7, query=query, request_timeout_ms=10000)
+    for toggles in SAFE:
+        service.patch(**toggles)
+        outcomes = burst(service, 6, items=items)
+        check_lawful(outcomes)
         assert any(outcome.status == 200 for outcome in outcomes)
     for path in ("/metrics", "/debug/pool", "/debug/threads", "/v1/toggles"):
         assert service.admin.get(path).status == 200
