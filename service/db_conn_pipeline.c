@@ -10,7 +10,10 @@ bool db_conn_is_last_result(struct db_conn *conn, const PGresult *result)
         return !result;
     /* In a pipeline NULL only ends one statement's answer; the sync ends all. A pipeline that
      * cannot be left behind it is told by the settled state. */
-    return PQresultStatus(result) == PGRES_PIPELINE_SYNC && PQexitPipelineMode(conn->pg);
+    if (PQresultStatus(result) != PGRES_PIPELINE_SYNC)
+        return false;
+    (void)PQexitPipelineMode(conn->pg);
+    return true;
 }
 
 /* Queues all executions and the sync. */

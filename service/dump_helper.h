@@ -18,7 +18,8 @@ struct dump_helper_config {
     char **argv;
 };
 
-/* Which of the two sets of slots; a dying process does not wait for one that only asks. */
+/* Which of the two sets of slots: a dying process shares none with a thread that only asks. The
+ * helper serves one at a time, so that the dying one may wait for the other's report. */
 enum dump_kind { DUMP_ON_DEMAND, DUMP_FATAL, DUMP_KINDS };
 
 /* Opens the slots and forks. Before threads start. False, with errno, when that cannot be done. */

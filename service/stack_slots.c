@@ -110,7 +110,9 @@ static void on_signal(int number, siginfo_t *info, void *context)
 {
     int error = errno;
     struct stack_slots *slots = atomic_load(&current);
-    struct stack_slot *slot = slots ? find(slots, (pid_t)thread_state_tid()) : NULL;
+    pid_t tid = (pid_t)thread_state_tid();
+    /* Not who collects: it may still be asked by another collection, and must not freeze itself. */
+    struct stack_slot *slot = slots && tid != slots->own_tid ? find(slots, tid) : NULL;
     (void)number;
     (void)info;
 #ifdef __SANITIZE_THREAD__
@@ -238,11 +240,12 @@ void stack_slots_begin(struct stack_slots *slots, const void *own, long other_ti
 {
     slots->at_ns = clock_now_ns();
     slots->missed = 0;
+    slots->own_tid = (pid_t)thread_state_tid();
     slots->other_tid = other_tid;
     atomic_store(&slots->is_collecting, true);
     atomic_store(&slots->count, 0);
     atomic_store(&slots->answered, 0);
-    struct stack_slot *mine = add(slots, (pid_t)thread_state_tid());
+    struct stack_slot *mine = add(slots, slots->own_tid);
     atomic_store(&current, slots);
     if (other_tid)
         ask(slots, (pid_t)other_tid);

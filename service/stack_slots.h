@@ -41,6 +41,7 @@ struct stack_slots {
     int64_t at_ns;          /* (c) monotonic: when the collection began */
     int64_t took_ns;        /* (c) */
     unsigned missed;        /* (c) threads for which there was no slot */
+    pid_t own_tid;          /* (c) the collecting thread */
     long other_tid;         /* (c) a thread that stands out beside it; 0: none */
     const char *own_mark;   /* (c) what is to be said of the collecting thread; NULL: nothing */
     const char *other_mark; /* (c) and of the other: string constants */

@@ -5,9 +5,11 @@ import re
 import signal
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
+from http_client import CONNECTION_ERRORS
 from lab import SERVICE, wait_for
 from load import Load, burst, check_lawful
 
@@ -182,6 +184,33 @@ def test_on_demand_groups_threads_with_their_stacks(start_service):
     assert text.headers["Content-Type"] == "text/plain; charset=utf-8"
     entries(text.body.decode())
     thread.join()
+
+
+def test_a_crash_while_others_look_ends_all_the_same(start_service, tmp_path):
+    """Its thread may be asked for its stack by a look that is under way, after it has begun to collect the stacks itself."""
+    service = start_service(query="per_item", map="unsafe", map_window_us=20, dump_dir=tmp_path, request_timeout_ms=5000)
+    for life in range(1, 6):
+        over = threading.Event()
+
+        def look(over=over):
+            while not over.is_set():
+                with suppress(*CONNECTION_ERRORS):
+                    service.admin.get("/debug/threads")
+
+        lookers = [threading.Thread(target=look) for _ in range(2)]
+        for looker in lookers:
+            looker.start()
+        try:
+            crash(service)
+        finally:
+            over.set()
+            if service.alive():
+                service.process.kill()  # it hangs, and the lookers with it
+            for looker in lookers:
+                looker.join()
+        assert len(dumps_in(tmp_path)) == life
+        service.start()
+
 
 
 @pytest.mark.parametrize("query", ["format=xml", "format=", "format=text&format=json"])
