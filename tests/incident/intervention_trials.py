@@ -93,7 +93,7 @@ def figures(done):
     return {"rate": done["run"]["rate"], "scheduled": done["ledger"]["scheduled"], "ok": done["ledger"]["ok"],
             "wrong": done["ledger"]["wrong"], "verdict": done["verdict"]["status"], "p50_ms": response["p50"],
             "p99_ms": response["p99"], "at_least": "p99" in response["at_least"],
-            "crashes": done["crashes"] or 0, "checkout_timeouts": (done["service"] or {}).get("checkout_timeouts")}
+            "crashes": (done["crashes"] or 0) + bool((done["service"] or {}).get("down_at_end")), "checkout_timeouts": (done["service"] or {}).get("checkout_timeouts")}
 
 
 def trials_told(said):

@@ -137,13 +137,14 @@ class Runner:
         wait_for(lambda: not self.postgres.backends(POOL_APPLICATION), "the pool's backends are gone")
 
     def _is_clean(self, phase, service, cause):
-        """A failure while the load tester itself was too late to be believed is tried again, as `loadtest capacity` does,
-        unless an answer was wrong, which no lateness excuses."""
+        """A failure while the load tester itself was too late to be believed is tried again, as `loadtest capacity` does, unless
+        an answer was wrong, the service died or a connection was lost: no lateness excuses those."""
         for attempt in range(TRIES_ON_A_BUSY_MACHINE):
             figures, status = self._measure(phase, service, cause, SUSTAINED if phase.kind == "fix" else 1)
             wrong = missed(CLEAN, figures)
-            if not wrong or status != LOADTEST_TOO_LATE or figures["wrong"]:
+            if not wrong or status != LOADTEST_TOO_LATE or figures["wrong"] or figures["crashes"] or figures["leaked"]:
                 break
+        figures["attempts"] = attempt + 1
         busy = f", at attempt {attempt + 1}: the machine was too busy" if attempt else ""
         if wrong:
             return False, figures, f"NOT CLEAN: wanted {', '.join(wrong)}{busy}"
@@ -167,6 +168,8 @@ class Runner:
                     break
             if absent:
                 return False, figures, f"NO SYMPTOM within {time_limit_s} s: wanted {', '.join(absent)}"
+            if seconds > time_limit_s:
+                return False, figures, f"TOO LATE: the symptom was there after {seconds:.1f} s, not within {time_limit_s} s"
         again = "again after the restart: " if phase.restart else ""
         return True, figures, f"symptom within {seconds:.1f} s: {again}{describe(phase.symptom, figures)}"
 

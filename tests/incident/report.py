@@ -1,6 +1,8 @@
 """Counts over the runs, the table, the verdict."""
 import math
 
+from experiment import text_table
+
 Z_95 = 1.959964  # the normal distribution's 97.5 % quantile
 MISSES_ALLOWED_IN = 20  # a fault may fail to show once in so many runs
 
@@ -34,22 +36,24 @@ def summarize(scenario, runs, wanted_runs):
         and non_fixes == (wanted_runs * len(scenario.non_fixes),) * 2
     )
     low, high = wilson(hits, total)
+    again = sum(phase.get("figures", {}).get("attempts", 1) - 1 for phase in phases)
     return {
         "scenario": scenario.name, "runs": len(runs), "baseline_clean": clean, "manifested": (hits, total),
         "manifested_wilson_95": (round(low, 4), round(high, 4)), "fixed_and_clean": fixes, "non_fixes_rejected": non_fixes,
-        "seconds": round(sum(phase["seconds"] for phase in phases), 1), "passed": passed,
+        "measured_again": again, "seconds": round(sum(phase["seconds"] for phase in phases), 1), "passed": passed,
     }
 
 
 def table(summaries):
-    rows = [("scenario", "runs", "manifested (95 % Wilson)", "fixed and clean", "non-fixes rejected", "seconds", "")]
+    header = ("scenario", "runs", "manifested (95 % Wilson)", "fixed and clean", "non-fixes rejected", "seconds", "")
+    rows = []
     for s in summaries:
         low, high = s["manifested_wilson_95"]
         rows.append((s["scenario"], str(s["runs"]), f"{of(s['manifested'])} ({low:.2f} to {high:.2f})", of(s["fixed_and_clean"]),
                      of(s["non_fixes_rejected"]), f"{s['seconds']:.0f}", "passed" if s["passed"] else "FAILED"))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+    again = ", ".join(f"{s['scenario']} {s['measured_again']}" for s in summaries if s["measured_again"])
+    note = f"\n\nLoads measured again, since the load tester itself had been late: {again}." if again else ""
+    return text_table(header, rows) + note
 
 
 def of(counts):

@@ -61,7 +61,7 @@ def done(name, rate, crashed_at=None, ok=400, timeouts=0):
     incident = {"crashes": 0, "checkout_timeouts": timeouts, "ok": ok, "scheduled": 400}
     return {"name": name, "sustainable_rate": rate, "crashed_at": crashed_at, "expected": paper(name).expected, "backends": 20,
             "pool_bound": 13.3, "cpu_bound": 80, "incident": None if crashed_at else incident,
-            "at_80": None if crashed_at else {"rate": 8, "p99_ms": 123.4, "at_least": False, "verdict": "PASS"}}
+            "at_80": None if crashed_at else {"rate": 8, "p99_ms": 123.4, "at_least": False, "verdict": "PASS", "crashes": 0}}
 
 
 def test_the_table_of_a_row():

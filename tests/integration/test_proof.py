@@ -261,10 +261,11 @@ def test_a_service_that_would_not_start(tmp_path):
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("scenario", [QUICK, "lost-updates"])  # a cure of the database's, and toggles
 @pytest.mark.parametrize("kind, said", [
     ("fault=healthy", "fault: NO SYMPTOM within"), ("fix=fault", "NOT CLEAN: wanted"), ("non_fix=fix", "NO SYMPTOM within"),
 ])
-def test_it_turns_red_when_broken_on_purpose(kind, said):
-    status, out, _ = run_proof("--only", QUICK, "--substitute", kind)
+def test_it_turns_red_when_broken_on_purpose(scenario, kind, said):
+    status, out, _ = run_proof("--only", scenario, "--substitute", kind)
     assert status == 1 and out.splitlines()[-1] == "0 passed, 1 failed", out
     assert said in out
