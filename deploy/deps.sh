@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs from Debian's or Ubuntu's packages what is missing, and nothing else: where all is there, apt is not called
-# and nothing is printed. No package's own daemon is started by this and no database cluster is created.
+# and nothing is printed. No package's own daemon is started or enabled by this and no database cluster is created.
 set -euo pipefail
 
 readonly policy_file=/usr/sbin/policy-rc.d
@@ -42,6 +42,7 @@ chromium-driver       # lets them steer it
 python3-selenium      # by this
 hey                   # a load tester that leaves out what it did not send, beside ours
 wrk                   # one that has no word for an answer that never came
+pgbouncer             # a pooler between the pool and the server, as in docker-compose's profile scale
 python3-yaml          # reads docs/openapi.yaml
 python3-jsonschema    # holds real answers against it
 LIST
@@ -130,6 +131,17 @@ restore_configuration() {
     fi
 }
 
+# Nor is a daemon to come with the next start of the machine.
+keep_from_boot() {
+    local package unit
+    command -v systemctl >/dev/null || return 0
+    for package in "$@"; do
+        while read -r unit; do
+            systemctl --quiet disable "$unit" || fail "cannot disable $unit of $package"
+        done < <(dpkg-query --listfiles "$package" | sed -nE 's#^/lib/systemd/system/([^/@]+\.(service|socket))$#\1#p')
+    done
+}
+
 apt_install() {
     apt-get install --yes --no-install-recommends --option DPkg::Lock::Timeout=300 --option DPkg::Use-Pty=0 \
         "$@" </dev/null || fail "apt-get could not install: $*"
@@ -157,6 +169,7 @@ install_packages() {
         forbid_clusters
     fi
     apt_install "$@"
+    keep_from_boot "$@"
 }
 
 main() {

@@ -27,7 +27,7 @@ static const char usage[] =
     "       service healthcheck                   exit 0 when /readyz of --listen answers 200\n"
     "       service --help | --version";
 
-enum { FIXED_OPTIONS = 24 };
+enum { FIXED_OPTIONS = 25 };
 
 static void fill_table(struct config *config, struct option table[FIXED_OPTIONS + TOGGLES])
 {
@@ -59,6 +59,14 @@ static void fill_table(struct config *config, struct option table[FIXED_OPTIONS 
          .value = &config->control_database_url,
          .argument = "CONNINFO",
          .help = "toggles, events, readyz: role flashover_control, direct"},
+        {.name = "prepared-statements",
+         .kind = OPTION_CHOICE,
+         .value = &config->prepared_statements,
+         .fallback = "on",
+         .choices = "on|off",
+         .argument = "SWITCH",
+         .help =
+             "off: each query brings its SQL, for PgBouncer before 1.21 in transaction pooling"},
         {.name = "pool-size",
          .kind = OPTION_INTEGER,
          .value = &config->pool_size,

@@ -13,6 +13,7 @@ struct config {
     const char *listen, *admin_listen, *admin_token_file;
     const char *database_url, *control_database_url; /* NULL: libpq's PG* variables */
     int64_t pool_size, pool_min, pool_max_connecting, max_waiters;
+    const char *prepared_statements; /* "on" or "off" */
     int64_t pool_max_idle_ms, pool_max_lifetime_ms, pool_prove_idle_ms, pool_events;
     const char *dump_dir; /* NULL: nothing is dumped */
     int64_t request_timeout_ms, checkout_timeout_ms;

@@ -225,6 +225,9 @@ bool db_conn_send(struct db_conn *conn, const struct db_statement *statement,
         lengths[i] = sizeof parameters[i].bytes;
         formats[i] = BINARY;
     }
+    if (conn->unprepared)
+        return PQsendQueryParams(conn->pg, statement->sql, statement->parameter_count,
+                                 statement->parameter_types, values, lengths, formats, BINARY) == 1;
     return PQsendQueryPrepared(conn->pg, statement->name, statement->parameter_count, values,
                                lengths, formats, BINARY) == 1;
 }
@@ -370,10 +373,11 @@ struct db_conn *db_conn_open(const struct db_conn_config *config, int64_t deadli
         return NULL;
     }
     conn->interrupt_fd = conn->socket_copy = -1;
+    conn->unprepared = config->unprepared;
     bool ok = begin_connect(conn, config, failure) &&
               connect_until(conn, deadline_ns, interrupt_fd, failure) &&
               finish_connect(conn, failure);
-    for (size_t i = 0; ok && i < config->statement_count; i++)
+    for (size_t i = 0; ok && !config->unprepared && i < config->statement_count; i++)
         ok = prepare(conn, &config->statements[i], deadline_ns, failure);
     if (!ok) {
         db_conn_close(conn);

@@ -12,7 +12,7 @@
 
 struct db_conn;
 
-/* A statement that is prepared on each new connection. */
+/* A statement that is prepared on each new connection, unless that is left out. */
 struct db_statement {
     const char *name;
     const char *sql;
@@ -25,6 +25,9 @@ struct db_conn_config {
     const char *application_name;
     const struct db_statement *statements;
     size_t statement_count;
+    /* Nothing is prepared: each execution brings its SQL along. For a pooler that hands out another
+     * server connection for each transaction and knows nothing of what was prepared on the last. */
+    bool unprepared;
 };
 
 /* A parameter in PostgreSQL's binary format (big-endian). */
@@ -34,9 +37,10 @@ struct db_value {
 struct db_value db_value_int8(int64_t value);
 struct db_value db_value_float8(double value);
 
-/* Connects and prepares the statements. NULL and `failure` (UNAVAILABLE, with the SQLSTATE where
- * the server gave one) when that cannot be done by `deadline_ns`, or when `interrupt_fd` (-1: none)
- * becomes readable. Looking up a host name may block beyond it. The caller owns the result. */
+/* Connects and prepares the statements, unless `unprepared`. NULL and `failure` (UNAVAILABLE, with
+ * the SQLSTATE where the server gave one) when that cannot be done by `deadline_ns`, or when
+ * `interrupt_fd` (-1: none) becomes readable. Looking up a host name may block beyond it. The
+ * caller owns the result. */
 struct db_conn *db_conn_open(const struct db_conn_config *config, int64_t deadline_ns,
                              int interrupt_fd, struct failure *failure)
     __attribute__((warn_unused_result));
@@ -44,7 +48,7 @@ struct db_conn *db_conn_open(const struct db_conn_config *config, int64_t deadli
 /* Closes and frees; NULL is allowed. */
 void db_conn_close(struct db_conn *conn);
 
-/* Executes a prepared statement, asks for binary results, and waits for them until `deadline_ns`.
+/* Executes one of the statements, asks for binary results, and waits for them until `deadline_ns`.
  * True: *result is the caller's to PQclear. False: *result is NULL and `failure` says
  * WRITE_DEADLINE (the deadline had passed, no byte was sent, the connection is as before),
  * READ_DEADLINE (the connection stays busy) or DATABASE. */
@@ -57,8 +61,8 @@ bool db_conn_execute(struct db_conn *conn, const char *sql, int parameter_count,
                      const char *const *parameters, int64_t deadline_ns, PGresult **result,
                      struct failure *failure) __attribute__((warn_unused_result));
 
-/* A prepared statement, executed `count` times in one pipeline: all are sent at once, with one sync
- * at the end, and one error ends all that come after it. */
+/* One of the statements, executed `count` times in one pipeline: all are sent at once, with one
+ * sync at the end, and one error ends all that come after it. */
 struct db_pipeline {
     const struct db_statement *statement;
     unsigned count; /* 1.. */

@@ -18,6 +18,7 @@ struct db_conn {
     int interrupt_fd; /* readable: whoever waits for this connection is to give up */
     int socket_copy;  /* outlives libpq's own, and so sees when the server lets go; -1 before the
                          connection is made */
+    bool unprepared;  /* as in the config */
     char address[DB_CONN_ADDRESS_SIZE]; /* HOST:PORT, as the incident's messages name it */
 };
 
@@ -28,7 +29,7 @@ enum db_conn_state db_conn_consume(struct db_conn *conn);
 /* The driver's own check before the first byte: nothing is written once the deadline has passed. */
 bool db_conn_may_write(const struct db_conn *conn, int64_t deadline_ns, struct failure *failure);
 
-/* Queues an execution of a prepared statement, with binary parameters and results. False: broken.
+/* Queues an execution of one of the statements, with binary parameters and results. False: broken.
  */
 bool db_conn_send(struct db_conn *conn, const struct db_statement *statement,
                   const struct db_value *parameters);

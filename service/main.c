@@ -78,10 +78,12 @@ static bool open_pool(void)
     statements[0] = service.environment.queries.feed_list;
     statements[1] = service.environment.queries.video;
     statements[2] = service.environment.queries.feed;
-    database = (struct db_conn_config){.conninfo = config.database_url,
-                                       .application_name = POOL_APPLICATION,
-                                       .statements = statements,
-                                       .statement_count = sizeof statements / sizeof statements[0]};
+    database =
+        (struct db_conn_config){.conninfo = config.database_url,
+                                .application_name = POOL_APPLICATION,
+                                .statements = statements,
+                                .statement_count = sizeof statements / sizeof statements[0],
+                                .unprepared = strcmp(config.prepared_statements, "off") == 0};
     service.environment.database = &database;
     struct db_pool_config pool = config_pool(&config);
     pool.connector = db_conn_connector(&database);
