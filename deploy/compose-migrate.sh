@@ -10,7 +10,8 @@ set -euo pipefail
     printf '\\set owner_password %s\n' "$(<"$SECRETS/owner")"
     printf '\\set app_password %s\n' "$(<"$SECRETS/app")"
     printf '\\set control_password %s\n' "$(<"$SECRETS/control")"
-    cat /flashover/deploy/create-roles.sql
+    printf '\\set monitor_password %s\n' "$(<"$SECRETS/monitor")"
+    cat /flashover/deploy/create-roles.sql /flashover/deploy/observe/create-monitor.sql
 } | PGUSER=postgres PGDATABASE=postgres PGPASSWORD=$(<"$SECRETS/superuser") PGOPTIONS='-c client_min_messages=warning' \
     psql --no-psqlrc --quiet --no-password
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Run by compose before anything else: makes the passwords and the tokens once, in two volumes. The service's volume
-# holds only what the service may know.
+# Run by compose before anything else: makes the passwords and the tokens once, in four volumes. Each holds only what its
+# readers may know: database, service (and load tester), observe (Prometheus, exporter, Grafana), pooler.
 #
-# usage: make-secrets DATABASE_DIR SERVICE_DIR
+# usage: make-secrets DIR
 set -euo pipefail
 umask 0077
 
@@ -15,18 +15,30 @@ make_once() {
     [[ -s $1 ]] || { random_secret >"$1.new" && mv "$1.new" "$1"; }
 }
 
-database_dir=${1:?usage: make-secrets DATABASE_DIR SERVICE_DIR}
-service_dir=${2:?usage: make-secrets DATABASE_DIR SERVICE_DIR}
+# Whole or as before, from standard input.
+replace() {
+    cat >"$1.new"
+    mv "$1.new" "$1"
+}
 
-for name in superuser owner app control; do
-    make_once "$database_dir/$name"
+cd "${1:?usage: make-secrets DIR}"
+
+for name in superuser owner app control monitor; do
+    make_once "database/$name"
 done
-make_once "$service_dir/admin-token"
-make_once "$service_dir/loadtest-token"
+make_once service/admin-token
+make_once service/loadtest-token
+make_once observe/grafana
+
+replace observe/admin-token <service/admin-token
+replace observe/loadtest-token <service/loadtest-token
+replace observe/monitor <database/monitor
+
+# PgBouncer's list of users.
+printf '"flashover_app" "%s"\n' "$(<database/app)" | replace pooler/users
 
 # libpq's password file: host, port, database and role are matched by *, except for the role.
 {
-    printf '*:*:*:flashover_app:%s\n' "$(<"$database_dir/app")"
-    printf '*:*:*:flashover_control:%s\n' "$(<"$database_dir/control")"
-} >"$service_dir/pgpass.new"
-mv "$service_dir/pgpass.new" "$service_dir/pgpass"
+    printf '*:*:*:flashover_app:%s\n' "$(<database/app)"
+    printf '*:*:*:flashover_control:%s\n' "$(<database/control)"
+} | replace service/pgpass

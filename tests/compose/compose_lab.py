@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.parse
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -13,25 +14,34 @@ from http_client import Client  # noqa: E402
 from lab import clean_environment, free_port, wait_for  # noqa: E402
 
 IMAGES = {"FLASHOVER_BASE_IMAGE": "flashover-test/debian:bookworm-slim", "FLASHOVER_POSTGRES_IMAGE": "flashover-test/postgres:15-bookworm",
+          "FLASHOVER_PROMETHEUS_IMAGE": "flashover-test/prometheus", "FLASHOVER_POSTGRES_EXPORTER_IMAGE": "flashover-test/postgres-exporter",
+          "FLASHOVER_PGBOUNCER_IMAGE": "flashover-test/pgbouncer", "FLASHOVER_HAPROXY_IMAGE": "flashover-test/haproxy",
           "FLASHOVER_BUILD_NETWORK": "host"}
-PORTS = ("FLASHOVER_PORT", "FLASHOVER_ADMIN_PORT", "FLASHOVER_LOADTEST_PORT")
-LONG_RUNNING = ("database", "service", "loadtest")
+PORTS = ("FLASHOVER_PORT", "FLASHOVER_ADMIN_PORT", "FLASHOVER_LOADTEST_PORT", "FLASHOVER_PROMETHEUS_PORT")
+LONG_RUNNING = {
+    "single": ("database", "service", "loadtest"),
+    "observe": ("database", "service", "loadtest", "prometheus", "database-exporter"),
+    "scale": ("database-scale", "pgbouncer", "replica-1", "replica-2", "replica-3", "haproxy", "loadtest-scale", "prometheus",
+              "database-exporter"),
+}
 COMMAND_LIMIT_S = 300
 
 
-def docker(*arguments):
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=COMMAND_LIMIT_S)
+def docker(*arguments, stdin=""):
+    done = subprocess.run(["docker", *arguments], input=stdin, capture_output=True, text=True, timeout=COMMAND_LIMIT_S)
     assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr}"
     return done.stdout
 
 
 class Compose:
-    """One project. Nothing is started by making one; `with` takes away all that was started."""
+    """One project, of one profile. Nothing is started by making one; `with` takes away all that was started."""
 
-    def __init__(self, name, **env):
+    def __init__(self, name, profile="single", **env):
         self.project = f"flashover-test-{name}-{os.getpid()}"
+        self.profile = profile
+        self.services = LONG_RUNNING[profile]
         self.env = {**IMAGES, **{port: str(free_port()) for port in PORTS}, **env}
-        self.port, self.admin_port, self.loadtest_port = (int(self.env[port]) for port in PORTS)
+        self.port, self.admin_port, self.loadtest_port, self.prometheus_port = (int(self.env[port]) for port in PORTS)
         self.public = Client(self.port)
 
     def __enter__(self):
@@ -41,7 +51,7 @@ class Compose:
         self("down", "-v", "--remove-orphans", "--timeout", "15")
 
     def try_run(self, *arguments):
-        return subprocess.run(["docker-compose", "--project-name", self.project, *arguments], cwd=ROOT, capture_output=True, text=True,
+        return subprocess.run(["docker-compose", "--project-name", self.project, *self._profile(), *arguments], cwd=ROOT, capture_output=True, text=True,
                               stdin=subprocess.DEVNULL, timeout=COMMAND_LIMIT_S, env=clean_environment(**self.env))
 
     def __call__(self, *arguments):
@@ -49,13 +59,23 @@ class Compose:
         assert done.returncode == 0, f"docker-compose {' '.join(arguments)}: {done.stderr[-2000:]}"
         return done.stdout
 
+    def _profile(self):
+        """None for the one that .env chooses, as its users do."""
+        return [] if self.profile == "single" else ["--profile", self.profile]
+
+    def up(self):
+        """Until all that are to run are healthy. By name where Grafana would be among them: it has no stand-in."""
+        self("up", "-d", *([] if self.profile == "single" else self.services))
+        self.wait_healthy()
+
     def secret(self, service, name):
         return self("exec", "-T", service, "cat", f"/secrets/service/{name}").strip()
 
     def log_in(self):
         """With the tokens that the first start made."""
-        self.admin = Client(self.admin_port, self.secret("service", "admin-token"))
-        self.loads = Client(self.loadtest_port, self.secret("loadtest", "loadtest-token"))
+        loadtest = next(service for service in self.services if service.startswith("loadtest"))
+        self.admin = Client(self.admin_port, self.secret(loadtest, "admin-token"))
+        self.loads = Client(self.loadtest_port, self.secret(loadtest, "loadtest-token"))
 
     # ---- its containers
 
@@ -70,7 +90,7 @@ class Compose:
         return state["Running"] and state.get("Health", {"Status": "healthy"})["Status"] == "healthy"
 
     def wait_healthy(self, timeout_s=60):
-        wait_for(lambda: all(self.is_healthy(service) for service in LONG_RUNNING), "all containers are healthy", timeout_s, 0.1)
+        wait_for(lambda: all(self.is_healthy(service) for service in self.services), "all containers are healthy", timeout_s, 0.1)
 
     def restarts(self, service):
         return self.inspect(service)["RestartCount"]
@@ -84,7 +104,7 @@ class Compose:
     def resident_bytes(self):
         """Of all processes of the lab, by their share of what they share."""
         total = 0
-        for service in LONG_RUNNING:
+        for service in self.services:
             for pid in docker("top", self.container(service), "-eo", "pid").split()[1:]:
                 rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
                 total += 1024 * int(next(line for line in rollup.splitlines() if line.startswith("Pss:")).split()[1])
@@ -92,16 +112,12 @@ class Compose:
 
     # ---- what it says
 
-    def metric(self, name):
-        from exposition import parse_metrics
-        return parse_metrics(self.admin.get("/metrics").body.decode()).value(name)
-
     def patch(self, **toggles):
         answer = self.admin.request("PATCH", "/v1/toggles", json_body=toggles)
         assert answer.status == 200, answer
 
     def load(self, **options):
-        """A load by the load tester's own endpoint, to its end; the run's JSON."""
+        """A load by the load tester's own endpoint, to its end; the run's JSON. It crosses the containers' network: a few requests."""
         answer = self.loads.request("POST", "/v1/runs", json_body=options)
         assert answer.status == 202, answer
         path = f"/v1/runs/{answer.json()['id']}"
@@ -110,7 +126,24 @@ class Compose:
     def query(self, sql):
         """As the superuser, over the container's own socket."""
         script = 'PGPASSWORD=$(cat /secrets/database/superuser) psql -h 127.0.0.1 -U postgres -d flashover -X -A -t -c "$0"'
-        return self("exec", "-T", "database", "bash", "-c", script, sql).strip()
+        return self("exec", "-T", self.services[0], "bash", "-c", script, sql).strip()
+
+    # ---- what Prometheus says
+
+    def ask_prometheus(self, path, **parameters):
+        answer = Client(self.prometheus_port).get(f"/api/v1/{path}?{urllib.parse.urlencode(parameters)}")
+        assert answer.status == 200, answer
+        return answer.json()["data"]
+
+    def series(self, expression):
+        """How many there are, with a value that is a number."""
+        result = self.ask_prometheus("query", query=expression)["result"]
+        return sum(sample["value"][1] != "NaN" for sample in result)
+
+    def alerts_within(self, seconds):
+        """The names of those that fired at any time of the last so many seconds."""
+        expression = f'max_over_time(ALERTS{{alertstate="firing"}}[{max(1, round(seconds))}s])'
+        return {sample["metric"]["alertname"] for sample in self.ask_prometheus("query", query=expression)["result"]}
 
 
 def leftovers(project):

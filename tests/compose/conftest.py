@@ -25,16 +25,16 @@ def measured():
 
 
 @pytest.fixture(scope="session")
-def lab(steps):
-    """Built, up and healthy."""
+def built(steps):
+    """The image of the service and the load tester, of the code as it is."""
+    steps.measure("build", Compose("build"), "build")
+
+
+@pytest.fixture(scope="session")
+def lab(built, steps):
+    """Up and healthy."""
     with Compose("lab") as compose:
-        steps.measure("build", compose, "build")
-
-        def up():
-            compose("up", "-d")
-            compose.wait_healthy()
-
-        steps.measure("up, until all are healthy", up)
+        steps.measure("up, until all are healthy", compose.up)
         compose.log_in()
         yield compose
 
@@ -42,8 +42,7 @@ def lab(steps):
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item):
     report = (yield).get_result()
-    lab = item.funcargs.get("lab")
-    if report.failed and lab:
+    for lab in [value for value in item.funcargs.values() if isinstance(value, Compose)] if report.failed else []:
         report.sections.append(("the containers' logs", lab.try_run("logs", "--no-color", "--tail", "60").stdout))
 
 

@@ -1,0 +1,113 @@
+"""--profile observe: what is scraped, what the dashboard asks for, and which alerts fire. Prometheus is Debian's; Grafana, which Debian
+has not, is left out: its dashboard's queries are put to Prometheus itself."""
+import json
+import subprocess
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from compose_lab import ROOT, Compose, docker
+from http_client import CONNECTION_ERRORS
+from lab import clean_environment, wait_for
+
+FIRING_LIMIT_S = 60
+QUIET_REQUESTS = 30  # of the container's one a second: three times as long as the longest `for` and the short windows of the rules
+PANELS = json.loads((ROOT / "deploy/observe/grafana/dashboards/flashover.json").read_text())["panels"]
+QUERIES = [(panel["title"], target["expr"]) for panel in PANELS for target in panel["targets"]]
+
+
+@pytest.fixture(scope="module")
+def watched(built, steps):
+    with Compose("observe", profile="observe") as compose:
+        steps.measure("observe: up, until all are healthy", compose.up)
+        compose.log_in()
+        wait_for(lambda: compose.series('up == 1') == 3, "Prometheus has seen service, load tester and exporter", 30, 0.2)
+        yield compose
+
+
+def promtool(*arguments, stdin=""):
+    return docker("run", "--rm", "--interactive", "--network", "none", "--volume", f"{ROOT}/deploy/observe:/etc/flashover:ro",
+                  "--volume", f"{ROOT}/tests/compose:/tests:ro", "--entrypoint", "promtool", "flashover-test/prometheus", *arguments,
+                  stdin=stdin)
+
+
+def test_promtool_likes_the_rules():
+    assert "SUCCESS" in promtool("check", "rules", "/etc/flashover/alerts.yml")
+
+
+def test_promtool_likes_the_configuration(watched):
+    said = watched("exec", "-T", "prometheus", "promtool", "check", "config", "/etc/flashover/prometheus.yml")
+    assert "SUCCESS" in said
+
+
+def test_the_rules_fire_when_they_should_and_only_then():
+    """On series written down, by promtool."""
+    assert "SUCCESS" in promtool("test", "rules", "/tests/alerts_test.yml")
+
+
+@pytest.mark.parametrize("who", ["service", "loadtest"])
+def test_promtool_likes_the_exposition(watched, who):
+    client = watched.admin if who == "service" else watched.loads
+    promtool("check", "metrics", stdin=client.get("/metrics").body.decode())
+
+
+@contextmanager
+def load(lab, rate=15):
+    """From this machine to the published port; beside it one request a second from the load tester's container, so that it counts."""
+    run = lab.loads.request("POST", "/v1/runs", json_body={"rate": 1, "duration": "120s", "retries": 0})
+    assert run.status == 202, run
+    url = f"http://127.0.0.1:{lab.port}/v1/feeds/{{feed}}"
+    command = [ROOT / "build/loadtest", "run", f"--url={url}", f"--rate={rate}", "--duration=120s", "--retries=0"]
+    loadtest = subprocess.Popen(command, env=clean_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        loadtest.terminate()
+        loadtest.wait(30)
+        lab.loads.request("POST", f"/v1/runs/{run.json()['id']}/stop")
+        wait_for(lambda: lab.loads.get(f"/v1/runs/{run.json()['id']}").json()["state"] != "running", "the container's load has ended")
+
+
+def samples(lab):
+    return float(lab.ask_prometheus("query", query="sum(flashover_loadtest_requests_total)")["result"][0]["value"][1])
+
+
+def test_no_alert_fires_on_the_fixed_set(watched):
+    watched.patch(query="batched", map="mutex")
+    with load(watched):
+        began, before = time.monotonic(), samples(watched)
+        wait_for(lambda: samples(watched) >= before + QUIET_REQUESTS, "Prometheus has seen so many requests", 120, 0.5)
+        assert watched.alerts_within(time.monotonic() - began) == set()
+
+
+@pytest.mark.parametrize("fire, alerts", [
+    ({"query": "per_item", "map": "mutex"}, {"ErrorBudgetFastBurn", "PoolSaturated", "PoolExhausted"}),
+    ({"query": "per_item", "map": "unsafe"}, {"ErrorBudgetFastBurn", "ServiceRestarted"}),
+], ids=["exhaustion", "crash"])
+def test_the_right_alerts_fire(watched, measured, fire, alerts):
+    wait_for(lambda: not alerts & watched.alerts_within(1), "none of them fires any more", 90, 0.5)
+    watched.patch(**fire)
+    began = time.monotonic()
+
+    def all_fire():
+        return alerts <= watched.alerts_within(time.monotonic() - began)
+
+    with load(watched, rate=20):
+        try:
+            wait_for(all_fire, f"{alerts} fire", FIRING_LIMIT_S, 0.5)
+            measured[f"observe: seconds until the alerts of {fire['map']}"] = f"{time.monotonic() - began:.0f}"
+            if fire["map"] == "mutex":
+                empty = [(title, expression) for title, expression in QUERIES if not watched.series(expression)]
+                assert empty == [], "every panel has data in the fire"
+        finally:
+            wait_for(lambda: try_patch(watched, query="batched", map="mutex"), "the fix is in", 60, 0.2)
+
+
+def try_patch(lab, **toggles):
+    """False while the service is away."""
+    try:
+        return lab.admin.request("PATCH", "/v1/toggles", json_body=toggles).status == 200
+    except CONNECTION_ERRORS:
+        return False

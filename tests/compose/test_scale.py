@@ -1,0 +1,106 @@
+"""--profile scale: three replicas behind HAProxy, PgBouncer before a database that takes fewer connections than their pools would."""
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from compose_lab import Compose, leftovers
+from lab import wait_for
+from load import Load
+
+REPLICAS = ("replica-1", "replica-2", "replica-3")
+FIXED = {"query": "batched", "map": "mutex"}
+# Each replica's pool of 20 is asked for more than it has: together 60 of the server's 40.
+HUNGRY = {"query": "per_item", "map": "mutex"}
+
+
+@pytest.fixture(scope="module")
+def scaled(built, steps):
+    with Compose("scale", profile="scale") as compose:
+        steps.measure("scale: up, until all are healthy", compose.up)
+        compose.log_in()
+        yield compose
+
+
+@pytest.fixture
+def fixed(scaled):
+    scaled.patch(**FIXED)
+    wait_for(lambda: healthy_servers(scaled) == 3, "HAProxy sends to all three", 30, 0.1)
+    return scaled
+
+
+def healthy_servers(lab):
+    """Of HAProxy's, as Prometheus has it."""
+    return lab.series('haproxy_server_status{proxy="replicas",state="UP"} == 1')
+
+
+def test_only_the_proxy_is_published(scaled):
+    """And what looks at it all: load tester and Prometheus, on loopback as well."""
+    published = {service for service in scaled.services if scaled.inspect(service)["HostConfig"]["PortBindings"]}
+    assert published == {"haproxy", "loadtest-scale", "prometheus"}
+
+
+def toggles_of(lab, replica):
+    """As the replica itself says, asked within its container."""
+    script = ('exec 3<>/dev/tcp/127.0.0.1/8081; printf "GET /v1/toggles HTTP/1.0\\r\\nAuthorization: Bearer %s\\r\\n\\r\\n" '
+              '"$(cat /secrets/service/admin-token)" >&3; cat <&3')
+    body = lab("exec", "-T", replica, "bash", "-c", script).partition("\n\n")[2]
+    return {toggle["name"]: toggle["value"] for toggle in json.loads(body)["toggles"]}
+
+
+def test_a_toggle_reaches_every_replica(scaled):
+    for value in ("slots", "mutex"):
+        scaled.patch(map=value)
+        for replica in REPLICAS:
+            wait_for(lambda replica=replica: toggles_of(scaled, replica)["map"] == value, f"{replica} has map={value}", 5, 0.1)
+
+
+def test_three_pools_go_through_few_connections(fixed):
+    """More is asked for than the server takes, and all of it is answered: it queues in PgBouncer."""
+    fixed.patch(query="bounded")
+    with Load(fixed, workers=12, items=100, pause_s=0.05) as load:
+        wait_for(lambda: load.statuses()[200] >= 60, "the load is served", 60)
+        assert int(fixed.query("SELECT count(*) FROM pg_stat_activity WHERE usename = 'flashover_app'")) <= 25
+    assert set(load.statuses()) == {200} and not [o for o in load.outcomes if o.problem]
+
+
+def test_without_the_pooler_the_server_is_full(built):
+    """Both ways: the same replicas, straight to the database."""
+    with Compose("direct", profile="scale", FLASHOVER_DATABASE_ADDRESS="database:5432") as direct:
+        direct.up()
+        direct.log_in()
+        direct.patch(**HUNGRY)
+        with Load(direct, workers=12, items=100, pause_s=0.05) as load:
+            wait_for(lambda: any("53300" in direct("logs", "--no-color", replica) for replica in REPLICAS), "a replica is refused", 60, 0.5)
+        said = "".join(direct("logs", "--no-color", replica) for replica in REPLICAS)
+    assert '"verdict":"server_full"' in said, said[-3000:]
+    assert not [o for o in load.outcomes if o.problem]
+    assert leftovers(direct.project) == ["", "", ""]
+
+
+def test_a_killed_replica_loses_only_what_it_was_at(fixed, measured):
+    restarts = fixed.restarts("replica-2")
+    with Load(fixed, workers=6, items=50, pause_s=0.02) as load:
+        wait_for(lambda: load.statuses()[200] >= 50, "the load is served")
+        os.kill(fixed.process("replica-2"), signal.SIGKILL)
+        killed = time.monotonic()
+        wait_for(lambda: fixed.restarts("replica-2") > restarts and healthy_servers(fixed) == 3, "all three are back", 15, 0.05)
+        measured["scale: whole again after kill -9 of a replica"] = f"{time.monotonic() - killed:.1f} s"
+    failed = [o for o in load.outcomes if o.status != 200]
+    measured["scale: requests lost with it"] = f"{len(failed)} of {len(load.outcomes)}"
+    assert len(failed) <= 6, failed  # one a worker
+    assert not [o for o in failed if o.started > killed + 1], "later ones go to the others"
+    assert not [o for o in load.outcomes if o.problem]
+
+
+def test_a_replica_that_stops_fails_no_request(fixed):
+    with Load(fixed, workers=6, items=50, pause_s=0.02) as load:
+        wait_for(lambda: load.statuses()[200] >= 50, "the load is served")
+        fixed("stop", "replica-3")
+        wait_for(lambda: healthy_servers(fixed) == 2, "HAProxy has taken it out", 15, 0.05)
+        fixed("start", "replica-3")
+        wait_for(lambda: healthy_servers(fixed) == 3, "it is back", 30, 0.05)
+    assert set(load.statuses()) == {200}, load.statuses()
+    assert not [o for o in load.outcomes if o.problem]
