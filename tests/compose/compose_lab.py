@@ -27,10 +27,11 @@ LONG_RUNNING = {
 COMMAND_LIMIT_S = 300
 
 
-def docker(*arguments, stdin=""):
+def docker(*arguments, stdin="", statuses=(0,)):
+    """What it says; what it says on stderr where it says nothing else."""
     done = subprocess.run(["docker", *arguments], input=stdin, capture_output=True, text=True, timeout=COMMAND_LIMIT_S)
-    assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr}"
-    return done.stdout
+    assert done.returncode in statuses, f"docker {' '.join(arguments)}: {done.stderr}"
+    return done.stdout or done.stderr
 
 
 class Compose:

@@ -12,8 +12,9 @@ from load import Load
 
 REPLICAS = ("replica-1", "replica-2", "replica-3")
 FIXED = {"query": "batched", "map": "mutex"}
-# Each replica's pool of 20 is asked for more than it has: together 60 of the server's 40.
+# Each replica's pool of 20 is filled by it: together 60 connections, where the server takes 40.
 HUNGRY = {"query": "per_item", "map": "mutex"}
+HUNGRY_LOAD = {"workers": 12, "items": 30, "pause_s": 0.1}
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +60,14 @@ def test_a_toggle_reaches_every_replica(scaled):
 
 def test_three_pools_go_through_few_connections(fixed):
     """More is asked for than the server takes, and all of it is answered: it queues in PgBouncer."""
-    fixed.patch(query="bounded")
-    with Load(fixed, workers=12, items=100, pause_s=0.05) as load:
-        wait_for(lambda: load.statuses()[200] >= 60, "the load is served", 60)
+    fixed.patch(**HUNGRY)
+    with Load(fixed, **HUNGRY_LOAD) as load:
+        wait_for(lambda: fixed.series("sum(db_client_connection_count) == 60"), "all three pools are full", 60, 0.2)
+        full = time.monotonic()
+        wait_for(lambda: len(load.since(full)) >= 120, "the load goes on", 60)
         assert int(fixed.query("SELECT count(*) FROM pg_stat_activity WHERE usename = 'flashover_app'")) <= 25
-    assert set(load.statuses()) == {200} and not [o for o in load.outcomes if o.problem]
+    assert {o.status for o in load.since(full)} == {200} and not [o for o in load.outcomes if o.problem]
+    assert not any("53300" in fixed("logs", "--no-color", replica) for replica in REPLICAS)
 
 
 def test_without_the_pooler_the_server_is_full(built):
@@ -72,7 +76,7 @@ def test_without_the_pooler_the_server_is_full(built):
         direct.up()
         direct.log_in()
         direct.patch(**HUNGRY)
-        with Load(direct, workers=12, items=100, pause_s=0.05) as load:
+        with Load(direct, **HUNGRY_LOAD) as load:
             wait_for(lambda: any("53300" in direct("logs", "--no-color", replica) for replica in REPLICAS), "a replica is refused", 60, 0.5)
         said = "".join(direct("logs", "--no-color", replica) for replica in REPLICAS)
     assert '"verdict":"server_full"' in said, said[-3000:]
