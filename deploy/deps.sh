@@ -93,6 +93,8 @@ missing_packages() {
             continue
         fi
         while read -r package _; do
+            # Nor would an engine that is there with the distribution's.
+            [[ $package != docker.io ]] || ! command -v dockerd >/dev/null || continue
             is_installed "$package" || printf '%s\n' "$package"
         done < <(packages_of "$part")
     done | sort -u
@@ -131,24 +133,30 @@ restore_configuration() {
     fi
 }
 
-# Nor is a daemon to come with the next start of the machine.
+installed_packages() {
+    dpkg-query --show --showformat='${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p' | sort -u
+}
+
+# Nor is a daemon to come with the next start of the machine: of none of the packages that were not there before (a list of
+# those that were).
 keep_from_boot() {
-    local package unit
+    local before=$1 package unit
     command -v systemctl >/dev/null || return 0
-    for package in "$@"; do
+    while read -r package; do
         while read -r unit; do
             systemctl --quiet disable "$unit" || fail "cannot disable $unit of $package"
-        done < <(dpkg-query --listfiles "$package" | sed -nE 's#^/lib/systemd/system/([^/@]+\.(service|socket))$#\1#p')
-    done
+        done < <(dpkg-query --listfiles "$package" | sed -nE 's#^(/usr)?/lib/systemd/system/([^/@]+\.(service|socket|timer))$#\2#p')
+    done < <(comm -13 <(printf '%s\n' "$before") <(installed_packages))
 }
 
 apt_install() {
-    apt-get install --yes --no-install-recommends --option DPkg::Lock::Timeout=300 --option DPkg::Use-Pty=0 \
+    apt-get install --yes --no-install-recommends --no-remove --option DPkg::Lock::Timeout=300 --option DPkg::Use-Pty=0 \
         "$@" </dev/null || fail "apt-get could not install: $*"
 }
 
 install_packages() {
-    local package server=0
+    local package before server=0
+    before=$(installed_packages)
     # Two installers at once would take each other's temporary files away.
     exec 9>/run/flashover-deps.lock
     flock 9
@@ -169,7 +177,7 @@ install_packages() {
         forbid_clusters
     fi
     apt_install "$@"
-    keep_from_boot "$@"
+    keep_from_boot "$before"
 }
 
 main() {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Run by compose before anything else: makes the passwords and the tokens once, in four volumes. Each holds only what its
-# readers may know: database, service (and load tester), observe (Prometheus, exporter, Grafana), pooler.
+# Run by compose before anything else: makes the passwords and the tokens once. Each folder is a volume, and holds only what
+# its readers may know: database; logins, the service's to the database; service, its tokens and the load tester's, for both and
+# for Prometheus; monitor, the exporter's login; grafana; pooler.
 #
 # usage: make-secrets DIR
 set -euo pipefail
@@ -28,11 +29,8 @@ for name in superuser owner app control monitor; do
 done
 make_once service/admin-token
 make_once service/loadtest-token
-make_once observe/grafana
-
-replace observe/admin-token <service/admin-token
-replace observe/loadtest-token <service/loadtest-token
-replace observe/monitor <database/monitor
+make_once grafana/password
+replace monitor/password <database/monitor
 
 # PgBouncer's list of users.
 printf '"flashover_app" "%s"\n' "$(<database/app)" | replace pooler/users
@@ -41,4 +39,4 @@ printf '"flashover_app" "%s"\n' "$(<database/app)" | replace pooler/users
 {
     printf '*:*:*:flashover_app:%s\n' "$(<database/app)"
     printf '*:*:*:flashover_control:%s\n' "$(<database/control)"
-} | replace service/pgpass
+} | replace logins/pgpass

@@ -32,9 +32,10 @@ def fixed(scaled):
     return scaled
 
 
-def healthy_servers(lab):
-    """Of HAProxy's, as Prometheus has it."""
-    return lab.series('haproxy_server_status{proxy="replicas",state="UP"} == 1')
+def healthy_servers(lab, since=0):
+    """Of HAProxy's, as Prometheus has them from a look after that moment (Unix time)."""
+    up = 'haproxy_server_status{proxy="replicas",state="UP"}'
+    return lab.series(f"{up} == 1 and timestamp({up}) > {since}")
 
 
 def test_only_the_proxy_is_published(scaled):
@@ -90,8 +91,11 @@ def test_a_killed_replica_loses_only_what_it_was_at(fixed, measured):
         wait_for(lambda: load.statuses()[200] >= 50, "the load is served")
         os.kill(fixed.process("replica-2"), signal.SIGKILL)
         killed = time.monotonic()
-        wait_for(lambda: fixed.restarts("replica-2") > restarts and healthy_servers(fixed) == 3, "all three are back", 15, 0.05)
+        wait_for(lambda: fixed.restarts("replica-2") > restarts, "Docker restarts it", 15, 0.05)
+        restarted_at = time.time()
+        wait_for(lambda: fixed.is_healthy("replica-2") and healthy_servers(fixed, restarted_at) == 3, "all three are back", 15, 0.05)
         measured["scale: whole again after kill -9 of a replica"] = f"{time.monotonic() - killed:.1f} s"
+        wait_for(lambda: len(load.since(killed + 1)) >= 50, "the load goes on")
     failed = [o for o in load.outcomes if o.status != 200]
     measured["scale: requests lost with it"] = f"{len(failed)} of {len(load.outcomes)}"
     assert len(failed) <= 6, failed  # one a worker
