@@ -200,6 +200,7 @@ test-long:
 .PHONY: test-compose
 test-compose:
 	@deploy/deps.sh build run test compose
+	@$(MAKE) --no-print-directory -s $(JOBS) build
 	@exec tests/compose/run
 
 # Format, lint, architecture, documentation.
@@ -279,7 +280,7 @@ interventions:
 	@$(MAKE) --no-print-directory -s $(JOBS) build
 	@$(if $(ONLY),ONLY="$(ONLY)") tests/incident/interventions
 
-# Fills docs/findings.md from what the experiments left in build/.
+# Takes what the experiments left in build/ into docs/findings.json, and fills docs/findings.md from that.
 .PHONY: findings
 findings:
 	@tests/incident/write_findings

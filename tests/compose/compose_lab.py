@@ -147,20 +147,33 @@ class Compose:
         return {sample["metric"]["alertname"] for sample in self.ask_prometheus("query", query=expression)["result"]}
 
 
+def check_hardened(lab):
+    """No container of the lab may do more than it has to, and none is seen from other machines."""
+    for service in lab.services:
+        inspected = lab.inspect(service)
+        host = inspected["HostConfig"]
+        assert inspected["Config"]["User"] == "999:999", service
+        assert host["ReadonlyRootfs"] and host["Init"] and host["CapDrop"] == ["ALL"] and not host["CapAdd"], service
+        assert "no-new-privileges:true" in host["SecurityOpt"] and not host["Privileged"], service
+        assert host["RestartPolicy"]["Name"] == "unless-stopped", service
+        for bindings in (host["PortBindings"] or {}).values():
+            assert all(binding["HostIp"] == "127.0.0.1" for binding in bindings), service
+
+
 def leftovers(project):
     """What Docker still has of a project."""
     label = f"label=com.docker.compose.project={project}"
     return [docker("ps", "-aq", "--filter", label), docker("volume", "ls", "-q", "--filter", label), docker("network", "ls", "-q", "--filter", label)]
 
 
-class Timer:
-    """Seconds by what they were spent on, printed at the end."""
+class Figures(dict):
+    """What was measured, for the end's list: seconds as numbers, all else as text."""
 
-    def __init__(self):
-        self.seconds = {}
-
-    def measure(self, what, work, *arguments):
+    def time(self, what, work, *arguments):
         began = time.monotonic()
         result = work(*arguments)
-        self.seconds[what] = time.monotonic() - began
+        self[what] = time.monotonic() - began
         return result
+
+    def lines(self):
+        return [f"{what}: {f'{figure:.1f} s' if isinstance(figure, float) else figure}" for what, figure in self.items()]

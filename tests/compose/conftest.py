@@ -3,10 +3,9 @@ import signal
 
 import pytest
 
-from compose_lab import Compose, Timer
+from compose_lab import Compose, Figures
 
-timer = Timer()
-figures = {}
+figures = Figures()
 
 
 def pytest_configure(config):
@@ -15,26 +14,21 @@ def pytest_configure(config):
 
 
 @pytest.fixture(scope="session")
-def steps():
-    return timer
-
-
-@pytest.fixture(scope="session")
 def measured():
     return figures
 
 
 @pytest.fixture(scope="session")
-def built(steps):
+def built(measured):
     """The image of the service and the load tester, of the code as it is."""
-    steps.measure("build", Compose("build"), "build")
+    measured.time("build", Compose("build"), "build")
 
 
 @pytest.fixture(scope="session")
-def lab(built, steps):
+def lab(built, measured):
     """Up and healthy."""
     with Compose("lab") as compose:
-        steps.measure("up, until all are healthy", compose.up)
+        measured.time("up, until all are healthy", compose.up)
         compose.log_in()
         yield compose
 
@@ -47,7 +41,5 @@ def pytest_runtest_makereport(item):
 
 
 def pytest_terminal_summary(terminalreporter):
-    for what, seconds in timer.seconds.items():
-        terminalreporter.write_line(f"{what}: {seconds:.1f} s")
-    for what, figure in figures.items():
-        terminalreporter.write_line(f"{what}: {figure}")
+    for line in figures.lines():
+        terminalreporter.write_line(line)

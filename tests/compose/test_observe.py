@@ -7,8 +7,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from compose_lab import ROOT, Compose, docker
+from compose_lab import ROOT, Compose, check_hardened, docker
 from http_client import CONNECTION_ERRORS
+from kills import kill_under_load
 from lab import clean_environment, wait_for
 
 FIRING_LIMIT_S = 60
@@ -18,9 +19,9 @@ QUERIES = [(panel["title"], target["expr"]) for panel in PANELS for target in pa
 
 
 @pytest.fixture(scope="module")
-def watched(built, steps):
+def watched(built, measured):
     with Compose("observe", profile="observe") as compose:
-        steps.measure("observe: up, until all are healthy", compose.up)
+        measured.time("observe: up, until all are healthy", compose.up)
         compose.log_in()
         wait_for(lambda: compose.series('up == 1') == 3, "Prometheus has seen service, load tester and exporter", 30, 0.2)
         yield compose
@@ -33,6 +34,10 @@ def promtool(*arguments, stdin="", statuses=(0,)):
     return docker("run", "--rm", "--interactive", "--network", "none", "--volume", f"{ROOT}/deploy/observe:/etc/flashover:ro",
                   "--volume", f"{ROOT}/tests/compose:/tests:ro", "--entrypoint", "promtool", "flashover-test/prometheus", *arguments,
                   stdin=stdin, statuses=statuses)
+
+
+def test_what_a_container_may(watched):
+    check_hardened(watched)
 
 
 def test_promtool_likes_the_rules():
@@ -87,6 +92,24 @@ def test_no_alert_fires_on_the_fixed_set(watched):
         assert watched.alerts_within(time.monotonic() - began) == set()
 
 
+@pytest.mark.parametrize("victim", ["prometheus", "database-exporter"])
+def test_who_watches_comes_back(watched, measured, victim):
+    """With what Prometheus has scraped since."""
+    def all_are_scraped(since):
+        return try_series(watched, f"up == 1 and timestamp(up) > {since}") == 3
+
+    watched.patch(query="batched", map="mutex")
+    kill_under_load(watched, victim, measured, all_are_scraped)
+
+
+def try_series(lab, expression):
+    """None while Prometheus does not answer."""
+    try:
+        return lab.series(expression)
+    except (*CONNECTION_ERRORS, AssertionError):
+        return None
+
+
 @pytest.mark.parametrize("fire, alerts", [
     ({"query": "per_item", "map": "mutex"}, {"ErrorBudgetFastBurn", "PoolSaturated", "PoolExhausted"}),
     ({"query": "per_item", "map": "unsafe"}, {"ErrorBudgetFastBurn", "ServiceRestarted"}),
@@ -102,7 +125,7 @@ def test_the_right_alerts_fire(watched, measured, fire, alerts):
     with load(watched, rate=20):
         try:
             wait_for(all_fire, f"{alerts} fire", FIRING_LIMIT_S, 0.5)
-            measured[f"observe: seconds until the alerts of {fire['map']}"] = f"{time.monotonic() - began:.0f}"
+            measured[f"observe: until the alerts of map={fire['map']} fire"] = time.monotonic() - began
             if fire["map"] == "mutex":
                 for title, expression in QUERIES:
                     wait_for(lambda expression=expression: watched.series(expression), f"{title}: {expression} has data in the fire", 30, 0.5)

@@ -1,12 +1,10 @@
 """--profile scale: three replicas behind HAProxy, PgBouncer before a database that takes fewer connections than their pools would."""
 import json
-import os
-import signal
-import time
 
 import pytest
 
-from compose_lab import Compose, leftovers
+from compose_lab import Compose, check_hardened, leftovers
+from kills import kill_under_load
 from lab import wait_for
 from load import Load
 
@@ -18,9 +16,9 @@ HUNGRY_LOAD = {"workers": 12, "items": 30, "pause_s": 0.1}
 
 
 @pytest.fixture(scope="module")
-def scaled(built, steps):
+def scaled(built, measured):
     with Compose("scale", profile="scale") as compose:
-        steps.measure("scale: up, until all are healthy", compose.up)
+        measured.time("scale: up, until all are healthy", compose.up)
         compose.log_in()
         yield compose
 
@@ -42,6 +40,11 @@ def test_only_the_proxy_is_published(scaled):
     """And what looks at it all: load tester and Prometheus, on loopback as well."""
     published = {service for service in scaled.services if scaled.inspect(service)["HostConfig"]["PortBindings"]}
     assert published == {"haproxy", "loadtest-scale", "prometheus"}
+    check_hardened(scaled)
+
+
+def all_serve(lab, since):
+    return all(lab.is_healthy(replica) for replica in REPLICAS) and healthy_servers(lab, since) == 3
 
 
 def toggles_of(lab, replica):
@@ -86,21 +89,16 @@ def test_without_the_pooler_the_server_is_full(built):
 
 
 def test_a_killed_replica_loses_only_what_it_was_at(fixed, measured):
-    restarts = fixed.restarts("replica-2")
-    with Load(fixed, workers=6, items=50, pause_s=0.02) as load:
-        wait_for(lambda: load.statuses()[200] >= 50, "the load is served")
-        os.kill(fixed.process("replica-2"), signal.SIGKILL)
-        killed = time.monotonic()
-        wait_for(lambda: fixed.restarts("replica-2") > restarts, "Docker restarts it", 15, 0.05)
-        restarted_at = time.time()
-        wait_for(lambda: fixed.is_healthy("replica-2") and healthy_servers(fixed, restarted_at) == 3, "all three are back", 15, 0.05)
-        measured["scale: whole again after kill -9 of a replica"] = f"{time.monotonic() - killed:.1f} s"
-        wait_for(lambda: len(load.since(killed + 1)) >= 50, "the load goes on")
+    load, killed = kill_under_load(fixed, "replica-2", measured, lambda since: all_serve(fixed, since), workers=6)
     failed = [o for o in load.outcomes if o.status != 200]
     measured["scale: requests lost with it"] = f"{len(failed)} of {len(load.outcomes)}"
     assert len(failed) <= 6, failed  # one a worker
     assert not [o for o in failed if o.started > killed + 1], "later ones go to the others"
-    assert not [o for o in load.outcomes if o.problem]
+
+
+@pytest.mark.parametrize("victim", ["database-scale", "pgbouncer", "haproxy", "loadtest-scale"])
+def test_what_all_replicas_share_comes_back(fixed, victim, measured):
+    kill_under_load(fixed, victim, measured, lambda since: all_serve(fixed, since))
 
 
 def test_a_replica_that_stops_fails_no_request(fixed):

@@ -1,5 +1,6 @@
-"""A PgBouncer of Debian's before a test's PostgreSQL, in transaction pooling: each transaction may get another of its
-connections to the server."""
+"""A PgBouncer of Debian's before a test's PostgreSQL, set up as in docker-compose's profile scale: in transaction pooling, each
+transaction may get another of its connections to the server."""
+import configparser
 import os
 import shutil
 import socket
@@ -10,21 +11,9 @@ from pathlib import Path
 
 from psycopg2.extensions import make_dsn, parse_dsn
 
-from lab import ROLE_URLS, clean_environment, free_port, wait_for
+from lab import ROLE_URLS, ROOT, clean_environment, free_port, wait_for
 
-SETTINGS = """\
-[databases]
-{dbname} = host={host} port={server_port}
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {port}
-unix_socket_dir =
-auth_type = scram-sha-256
-auth_file = {folder}/users
-pool_mode = transaction
-default_pool_size = {size}
-max_client_conn = 1000
-"""
+SETTINGS = ROOT / "deploy/scale/pgbouncer.ini"
 
 
 class PgBouncer:
@@ -39,9 +28,8 @@ class PgBouncer:
         self.port = free_port()
         self.url = make_dsn(**{**self.server, "host": "127.0.0.1", "port": self.port})
         (self.folder / "users").write_text(f'"{self.server["user"]}" "{self.server["password"]}"\n')
-        (self.folder / "settings.ini").write_text(SETTINGS.format(
-            dbname=self.server["dbname"], host=self.server["host"], server_port=self.server["port"], port=self.port,
-            size=self.size, folder=self.folder))
+        with open(self.folder / "settings.ini", "w") as file:
+            self._settings().write(file)
         command = ["pgbouncer", self.folder / "settings.ini"]
         if os.geteuid() == 0:  # which it refuses to run as
             for path in (self.folder, *self.folder.iterdir()):
@@ -63,6 +51,15 @@ class PgBouncer:
         self.process.kill()
         self.process.wait()
         shutil.rmtree(self.folder)
+
+    def _settings(self):
+        """The scaled-out lab's, but for where things are and the size."""
+        settings = configparser.ConfigParser(comment_prefixes=(";",), interpolation=None)
+        settings.read_string(SETTINGS.read_text())
+        settings["databases"] = {self.server["dbname"]: f"host={self.server['host']} port={self.server['port']}"}
+        settings["pgbouncer"].update({"listen_addr": "127.0.0.1", "listen_port": str(self.port), "auth_file": str(self.folder / "users"),
+                                      "default_pool_size": str(self.size)})
+        return settings
 
     def _listens(self):
         assert self.process.poll() is None, self.log()
