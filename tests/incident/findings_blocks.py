@@ -1,24 +1,18 @@
-"""The blocks of a document that a program writes: where they are, filling them, and whether somebody changed one by hand.
+"""The blocks of a document that a program writes: where they are, filling them, and whether they still are what it wrote.
 
     <!-- findings: NAME -->
-    <!-- Written by `make findings` … digest 0123456789ab -->
+    <!-- Written by `make findings` from …; not by hand. -->
     …
     <!-- /findings -->
 """
-import hashlib
 import re
 
 BLOCK = re.compile(r"^<!-- findings: ([\w-]+) -->\n(.*?)^<!-- /findings -->$", re.S | re.M)
 BORDER = re.compile(r"^<!-- /?findings\b.*$", re.M)
-MARK = re.compile(r"\A<!-- Written by `make findings` from (.*); not by hand. Digest ([0-9a-f]{12}) -->\n")
 
 
 class BrokenDocument(Exception):
     """What is wrong with the document, in one line."""
-
-
-def digest(body):
-    return hashlib.sha256(body.encode()).hexdigest()[:12]
 
 
 def blocks(text):
@@ -45,24 +39,17 @@ def fill(text, contents):
 
     def written(match):
         source, body = contents[match[1]]
-        body = f"\n{body.strip()}\n\n"
-        mark = f"<!-- Written by `make findings` from {source}; not by hand. Digest {digest(body)} -->\n"
-        return f"<!-- findings: {match[1]} -->\n{mark}{body}<!-- /findings -->"
+        mark = f"<!-- Written by `make findings` from {source}; not by hand. -->"
+        return f"<!-- findings: {match[1]} -->\n{mark}\n\n{body.strip()}\n\n<!-- /findings -->"
 
     return BLOCK.sub(written, text)
 
 
-def problems(text):
-    """One line for each block that nobody has filled, or whose words are not the program's."""
+def problems(text, contents):
+    """One line for each block that is not what fill() makes of it."""
     try:
-        there = blocks(text)
+        there, wanted = blocks(text), blocks(fill(text, contents))
     except BrokenDocument as broken:
         return [str(broken)]
-    found = []
-    for name, body in there.items():
-        mark = MARK.match(body)
-        if not mark:
-            found.append(f"the block '{name}' bears no mark of make findings")
-        elif digest(body[mark.end():]) != mark[2]:
-            found.append(f"the block '{name}' was changed by hand; change what writes it and run make findings")
-    return found
+    return [f"the block '{name}' is not what its record says; change the record by measuring, and run make findings"
+            for name in there if there[name] != wanted[name]]

@@ -1,5 +1,9 @@
-"""What docs/findings.md says in figures, made from the experiments' JSON and from nothing else."""
+"""What docs/findings.md says in figures, made from the record (findings_record.py) and from nothing else."""
+from pathlib import Path
+
 from intervention_rows import HEADER, QUESTIONS, ROWS, disagreements, legend, table_row
+
+SCENARIOS = sorted(path.stem for path in (Path(__file__).parent / "scenarios").glob("*.toml"))
 
 
 def markdown(header, rows):
@@ -179,16 +183,34 @@ def proof_row(done):
             of(one["non_fixes_rejected"]), "passed" if one["passed"] else "FAILED"]
 
 
-def proof_tables(proofs, scenarios):
+def proof_tables(proofs):
     """`proofs`: {processors: {scenario: its result}}. A table for each number of processors, the highest first; only that one says
     what is missing."""
     if not proofs:
         return not_measured("make proof")
     header = ["scenario", "runs", "manifested (95 % Wilson)", "fixed and clean", "non-fixes rejected", ""]
     parts = []
-    for cpus in sorted(proofs, reverse=True):
-        rows = [proof_row(proofs[cpus][name]) for name in scenarios if name in proofs[cpus]]
+    for cpus in sorted(proofs, key=int, reverse=True):
+        rows = [proof_row(proofs[cpus][name]) for name in SCENARIOS if name in proofs[cpus]]
         if not parts:
-            rows += [[name, not_measured(f"make proof ONLY={name}"), *[""] * 4] for name in scenarios if name not in proofs[cpus]]
-        parts.append(f"On {'one processor' if cpus == 1 else f'{cpus} processors'}:\n\n" + markdown(header, rows))
+            rows += [[name, not_measured(f"make proof ONLY={name}"), *[""] * 4] for name in SCENARIOS if name not in proofs[cpus]]
+        parts.append(f"On {'one processor' if cpus == '1' else f'{cpus} processors'}:\n\n" + markdown(header, rows))
     return "\n\n".join(parts)
+
+
+# ---- all of it
+
+
+def contents(record):
+    """{block: (the commands that measured it, its text)}"""
+    demo, orphans, rows, proof = (record[name] for name in ("demo", "orphans", "interventions", "proof"))
+    return {
+        "crash": ("make demo and make interventions", crash(demo, rows)),
+        "messages": ("make demo", messages(demo)),
+        "map": ("make interventions", the_map(rows)),
+        "demo": ("make demo", demo_table(demo)),
+        "orphans": ("make orphans", orphans_table(orphans)),
+        "crash-loop": ("make orphans", crash_loop_table(orphans)),
+        "interventions": ("make interventions", interventions_table(rows)),
+        "proof": ("make proof", proof_tables(proof)),
+    }

@@ -1,4 +1,4 @@
-"""`make findings`: every figure comes from a file, and a block that somebody changed is found."""
+"""`make findings`: every figure comes from the record, the record from the experiments, and a block that somebody changed is found."""
 import json
 import shutil
 import subprocess
@@ -11,7 +11,7 @@ from lab import ROOT, clean_environment
 sys.path.insert(0, str(ROOT / "tests/incident"))
 
 from findings_blocks import BrokenDocument, blocks, fill, problems  # noqa: E402
-from findings_tables import crash, interventions_table, markdown  # noqa: E402
+from findings_tables import contents, crash, interventions_table, markdown  # noqa: E402
 
 DOCUMENT = ROOT / "docs/findings.md"
 BORDERS = "before\n\n<!-- findings: one -->\n<!-- /findings -->\n\nafter\n"
@@ -24,12 +24,17 @@ def write(results, document):
 
 @pytest.fixture
 def document(tmp_path):
+    """Without its record."""
     return shutil.copy(DOCUMENT, tmp_path / "findings.md")
 
 
-def proof_result(cpus, manifested):
-    return {"machine": {"cpus": cpus}, "summary": {
-        "scenario": "lost-updates", "runs": 20, "manifested": [manifested, 20], "manifested_wilson_95": [0.7639, 0.9911],
+def record_of(document):
+    return json.loads(document.with_suffix(".json").read_text())
+
+
+def proof_result(cpus, manifested, runs=20, made_at="2020-02-02T02:02:02Z"):
+    return {"made_at": made_at, "machine": {"cpus": cpus}, "results": [["phases"]], "summary": {
+        "scenario": "lost-updates", "runs": runs, "manifested": [manifested, 20], "manifested_wilson_95": [0.7639, 0.9911],
         "fixed_and_clean": [40, 40], "non_fixes_rejected": [20, 20], "passed": manifested >= 19}}
 
 
@@ -59,7 +64,7 @@ def test_without_a_measurement_nothing_is_claimed(tmp_path, document):
     assert done.returncode == 0, done.stderr
     there = blocks(document.read_text())
     assert there and all("not measured yet: `make" in body for body in there.values())
-    assert problems(document.read_text()) == []
+    assert problems(document.read_text(), contents(record_of(document))) == []
 
 
 def test_each_figure_is_from_its_file(results, document):
@@ -85,6 +90,29 @@ def test_writing_again_changes_nothing(results, document):
     assert document.read_text() == once
 
 
+def test_what_was_measured_elsewhere_stays(results, document, tmp_path):
+    write(results, document)
+    once = document.read_text()
+    assert write(tmp_path / "nothing", document).returncode == 0
+    assert document.read_text() == once and "| lost-updates | 20 |" in once
+
+
+@pytest.mark.parametrize("again, taken", [
+    ({"manifested": 20, "made_at": "2020-02-03"}, True),
+    ({"manifested": 20, "made_at": "2020-02-01"}, False),
+    ({"manifested": 19, "runs": 19, "made_at": "2020-02-03"}, False),
+    ({"manifested": 18, "runs": 19, "made_at": "2020-02-03"}, True),  # what fails is not left out
+])
+def test_a_later_proof_replaces_an_earlier_one_unless_it_shows_less(results, document, again, taken):
+    write(results, document)
+    new = proof_result(2, **again)
+    (results / "proof/2-cpus/lost-updates.json").write_text(json.dumps(new))
+    done = write(results, document)
+    assert done.returncode == 0, done.stderr
+    assert (record_of(document)["proof"]["2"]["lost-updates"]["summary"] == new["summary"]) == taken
+    assert ("19 runs do not replace 20" in done.stdout) == (again.get("runs") == 19 and not taken)
+
+
 def test_a_cell_that_was_cut_short_is_not_measured(results, document):
     path = results / "demo/matrix.json"
     demo = json.loads(path.read_text())
@@ -104,10 +132,11 @@ def test_a_broken_result_is_refused_and_the_document_left_alone(results, documen
 
 
 def test_a_block_changed_by_hand_is_found():
-    text = fill(BORDERS, {"one": ("make demo", "7 of 9")})
-    assert problems(text) == []
-    assert problems(text.replace("7 of 9", "8 of 9")) == ["the block 'one' was changed by hand; change what writes it and run make findings"]
-    assert problems(BORDERS) == ["the block 'one' bears no mark of make findings"]
+    said = {"one": ("make demo", "7 of 9")}
+    text = fill(BORDERS, said)
+    assert problems(text, said) == []
+    for other in (text.replace("7 of 9", "8 of 9"), BORDERS):
+        assert problems(other, said) == ["the block 'one' is not what its record says; change the record by measuring, and run make findings"]
 
 
 @pytest.mark.parametrize("text, names, complaint", [

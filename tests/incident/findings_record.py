@@ -1,0 +1,71 @@
+"""docs/findings.json: what docs/findings.md is made from. The experiments take hours and some of them another machine, so the record is
+committed, and `make findings` brings it up to date with what is in build/.
+
+    {"demo": {…} or null, "orphans": {…} or null, "interventions": {row: {…}}, "proof": {processors: {scenario: {…}}}}
+"""
+import json
+
+from findings_blocks import BrokenDocument
+from intervention_rows import ROWS
+
+
+def nothing():
+    return {"demo": None, "orphans": None, "interventions": {}, "proof": {}}
+
+
+def read(path):
+    """None where there is no file."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise BrokenDocument(f"{path}: not JSON: {error}") from None
+
+
+def of_proof(done):
+    """Without the phases, of which a run of twenty has hundreds."""
+    return {name: done[name] for name in ("made_at", "machine", "summary")}
+
+
+def of_demo(demo):
+    """Without the load tester's series."""
+    kept = ("latency_ms", "run", "errors", "service")
+    cells = [{**one, "result": {name: one["result"][name] for name in kept}} for one in demo["cells"]]
+    return {**demo, "cells": cells}
+
+
+def collect(results):
+    """What the experiments left in a folder."""
+    demo = read(results / "demo/matrix.json")
+    found = {**nothing(), "demo": demo and of_demo(demo), "orphans": read(results / "orphans/orphans.json")}
+    for row in ROWS:
+        done = read(results / "interventions" / f"{row.name}.json")
+        if done:
+            found["interventions"][row.name] = done
+    for path in sorted((results / "proof").glob("*-cpus/*.json")):
+        done = of_proof(read(path))
+        found["proof"].setdefault(str(done["machine"]["cpus"]), {})[done["summary"]["scenario"]] = done
+    return found
+
+
+def weaker(new, old):
+    """A run of the proof that shows less than the one on record: fewer goes, and none of them wrong."""
+    return bool(old) and new["summary"]["passed"] and new["summary"]["runs"] < old["summary"]["runs"]
+
+
+def update(record, found):
+    """The record with what was found in place of what is older; and a line for each proof that is not taken."""
+    record, left_out = {**nothing(), **record}, []
+    for name in ("demo", "orphans"):
+        record[name] = found[name] or record[name]
+    record["interventions"] = {**record["interventions"], **found["interventions"]}
+    record["proof"] = {cpus: dict(proofs) for cpus, proofs in record["proof"].items()}
+    for cpus, proofs in found["proof"].items():
+        known = record["proof"].setdefault(cpus, {})
+        for scenario, done in proofs.items():
+            if weaker(done, known.get(scenario)):
+                left_out.append(f"{scenario} on {cpus} processors: {done['summary']['runs']} runs do not replace {known[scenario]['summary']['runs']}")
+            elif done["made_at"] >= known.get(scenario, done)["made_at"]:
+                known[scenario] = done
+    return record, left_out
