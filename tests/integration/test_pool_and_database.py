@@ -46,7 +46,7 @@ def test_sixteen_callers_and_one_connection(start_service, postgres):
 
 def test_connections_that_died_idle_are_replaced(start_service, postgres):
     service = start_service(pool_size=4, pool_min=4)
-    wait_for(lambda: len(postgres.backends()) == 4, "all are connected")
+    wait_for(lambda: service.pool_counts()["idle"] == 4, "all are connected, and have prepared their statements")
     before = postgres.backends()
     postgres.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'flashover'")
     wait_for(lambda: not before & postgres.backends(), "they are gone")
@@ -135,7 +135,7 @@ def check_read_deadlines(service, outcomes, count):
 def test_a_lock_that_ends_soon_after_the_deadline_costs_no_connection(start_service, postgres):
     """The rest of the answer is drained, and the same connection serves the next request."""
     service = start_service(pool_size=3, request_timeout_ms=300, pool_min=3)
-    wait_for(lambda: len(postgres.backends()) == 3, "all are connected")
+    wait_for(lambda: service.pool_counts()["idle"] == 3, "all are connected")
     before = postgres.backends()
     with Lock(postgres) as lock:
         outcomes = burst(service, 3, items=20)
@@ -151,7 +151,7 @@ def test_a_lock_for_long(start_service, postgres):
     """Longer than deadline and draining together: the queries are cancelled and the connections used again. What is closed
     all the same counts until its backend has gone: never more backends than the pool has places."""
     service = start_service(pool_size=3, pool_min=3, request_timeout_ms=200)
-    wait_for(lambda: len(postgres.backends()) == 3, "all are connected")
+    wait_for(lambda: service.pool_counts()["idle"] == 3, "all are connected")
     with BackendWatch(postgres) as watch, Lock(postgres) as lock:
         until = time.monotonic() + 2.5
         outcomes = []
