@@ -280,7 +280,7 @@ interventions:
 	@$(MAKE) --no-print-directory -s $(JOBS) build
 	@$(if $(ONLY),ONLY="$(ONLY)") tests/incident/interventions
 
-# Takes what the experiments left in build/ into docs/findings.json, and fills docs/findings.md from that.
+# Takes what the experiments left in build/ into docs/findings.json, and fills the documents' blocks from that.
 .PHONY: findings
 findings:
 	@tests/incident/write_findings

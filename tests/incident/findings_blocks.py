@@ -1,4 +1,4 @@
-"""The blocks of a document that a program writes: where they are, filling them, and whether they still are what it wrote.
+"""The blocks of documents that a program writes: where they are, filling them, and whether they still are what it wrote.
 
     <!-- findings: NAME -->
     <!-- Written by `make findings` from …; not by hand. -->
@@ -28,14 +28,10 @@ def blocks(text):
 
 
 def fill(text, contents):
-    """`contents`: {name: (source, body)}; every block must be among them, and each of them in the document."""
-    there = blocks(text)
-    for name in there:
+    """`contents`: {name: (source, body)}; every block must be among them."""
+    for name in blocks(text):
         if name not in contents:
             raise BrokenDocument(f"nothing writes the block '{name}'; there are {', '.join(contents)}")
-    for name in contents:
-        if name not in there:
-            raise BrokenDocument(f"there is no block '{name}'")
 
     def written(match):
         source, body = contents[match[1]]
@@ -43,6 +39,11 @@ def fill(text, contents):
         return f"<!-- findings: {match[1]} -->\n{mark}\n\n{body.strip()}\n\n<!-- /findings -->"
 
     return BLOCK.sub(written, text)
+
+
+def nowhere(texts, contents):
+    """The contents that none of the documents has a block for."""
+    return sorted(set(contents) - {name for text in texts for name in blocks(text)})
 
 
 def problems(text, contents):

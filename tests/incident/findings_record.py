@@ -1,9 +1,10 @@
-"""docs/findings.json: what docs/findings.md is made from. The experiments take hours and some of them another machine, so the record is
+"""docs/findings.json: what the blocks of findings in the documents are made from. The experiments take hours and some of them another machine, so the record is
 committed, and `make findings` brings it up to date with what is in build/.
 
     {"demo": {…} or null, "orphans": {…} or null, "interventions": {row: {…}}, "proof": {processors: {scenario: {…}}}}
 """
 import json
+import re
 
 from findings_blocks import BrokenDocument
 from intervention_rows import ROWS
@@ -28,17 +29,18 @@ def of_proof(done):
     return {name: done[name] for name in ("made_at", "machine", "summary")}
 
 
-def of_demo(demo):
-    """Without the load tester's series."""
+def of_demo(demo, printed):
+    """Without the load tester's series; with its table of the four cells as it was printed."""
     kept = ("latency_ms", "run", "errors", "service")
     cells = [{**one, "result": {name: one["result"][name] for name in kept}} for one in demo["cells"]]
-    return {**demo, "cells": cells}
+    table = re.search(r"^ +unsafe\+per_item .*?^p50 / p99, all[^\n]*$", printed, re.M | re.S)
+    return {**demo, "cells": cells, "printed": table[0].splitlines() if table else []}
 
 
 def collect(results):
     """What the experiments left in a folder."""
-    demo = read(results / "demo/matrix.json")
-    found = {**nothing(), "demo": demo and of_demo(demo), "orphans": read(results / "orphans/orphans.json")}
+    demo, printed = read(results / "demo/matrix.json"), results / "demo/output.txt"
+    found = {**nothing(), "demo": demo and of_demo(demo, printed.read_text()), "orphans": read(results / "orphans/orphans.json")}
     for row in ROWS:
         done = read(results / "interventions" / f"{row.name}.json")
         if done:

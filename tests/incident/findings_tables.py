@@ -1,4 +1,4 @@
-"""What docs/findings.md says in figures, made from the record (findings_record.py) and from nothing else."""
+"""What the documents say in figures, made from the record (findings_record.py) and from nothing else."""
 from pathlib import Path
 
 from intervention_rows import HEADER, QUESTIONS, ROWS, disagreements, legend, table_row
@@ -58,6 +58,11 @@ def demo_table(demo):
     run = next(one for one in cells if one)["result"]["run"]
     return (f"{demo['rate']:g} requests a second for {demo['cell_duration_s']:g} s each; {run['cpus']} cores.\n\n"
             + markdown(["", *names], rows))
+
+
+def matrix(demo):
+    """As the demo printed it."""
+    return "```\n" + "\n".join(demo["printed"]) + "\n```" if demo and demo["printed"] else not_measured("make demo")
 
 
 def first_cut_s(one):
@@ -209,6 +214,7 @@ def contents(record):
         "messages": ("make demo", messages(demo)),
         "map": ("make interventions", the_map(rows)),
         "demo": ("make demo", demo_table(demo)),
+        "matrix": ("make demo", matrix(demo)),
         "orphans": ("make orphans", orphans_table(orphans)),
         "crash-loop": ("make orphans", crash_loop_table(orphans)),
         "interventions": ("make interventions", interventions_table(rows)),
