@@ -193,7 +193,7 @@ integration: build $(BUILD)/tests/pool_real $(BUILD)/tests/cmap_runner
 # tester's proof of itself.
 test-long:
 	@deploy/deps.sh build run test
-	@$(MAKE) --no-print-directory -s $(JOBS) build
+	@$(MAKE) --no-print-directory -s $(JOBS) build sanitizer-programs
 	$(PYTEST) -n 2 -m long tests/integration
 
 # docker-compose.yml in real containers, on images made here: no registry is asked. As root.

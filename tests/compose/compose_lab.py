@@ -5,12 +5,13 @@ import subprocess
 import sys
 import time
 import urllib.parse
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/integration"))
 
-from http_client import Client  # noqa: E402
+from http_client import CONNECTION_ERRORS, Client  # noqa: E402
 from lab import clean_environment, free_port, wait_for  # noqa: E402
 
 IMAGES = {"FLASHOVER_BASE_IMAGE": "flashover-test/debian:bookworm-slim", "FLASHOVER_POSTGRES_IMAGE": "flashover-test/postgres:15-bookworm",
@@ -44,6 +45,7 @@ class Compose:
         self.env = {**IMAGES, **{port: str(free_port()) for port in PORTS}, **env}
         self.port, self.admin_port, self.loadtest_port, self.prometheus_port = (int(self.env[port]) for port in PORTS)
         self.public = Client(self.port)
+        self.containers = {}
 
     def __enter__(self):
         return self
@@ -81,14 +83,17 @@ class Compose:
     # ---- its containers
 
     def container(self, service):
-        return self("ps", "-q", service).strip()
+        """Its id, which a restart leaves as it is."""
+        if not self.containers.get(service):
+            self.containers[service] = self("ps", "-q", service).strip()
+        return self.containers[service]
 
     def inspect(self, service):
         return json.loads(docker("inspect", self.container(service)))[0]
 
     def is_healthy(self, service):
         state = self.inspect(service)["State"]
-        return state["Running"] and state.get("Health", {"Status": "healthy"})["Status"] == "healthy"
+        return is_running(state) and state.get("Health", {"Status": "healthy"})["Status"] == "healthy"
 
     def wait_healthy(self, timeout_s=60):
         wait_for(lambda: all(self.is_healthy(service) for service in self.services), "all containers are healthy", timeout_s, 0.1)
@@ -107,8 +112,9 @@ class Compose:
         total = 0
         for service in self.services:
             for pid in docker("top", self.container(service), "-eo", "pid").split()[1:]:
-                rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-                total += 1024 * int(next(line for line in rollup.splitlines() if line.startswith("Pss:")).split()[1])
+                with suppress(OSError):  # a health check's process has ended since
+                    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+                    total += sum(1024 * int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
         return total
 
     # ---- what it says
@@ -116,6 +122,14 @@ class Compose:
     def patch(self, **toggles):
         answer = self.admin.request("PATCH", "/v1/toggles", json_body=toggles)
         assert answer.status == 200, answer
+
+    def patch_when_up(self, **toggles):
+        """Once the service is there to be asked."""
+        def patched():
+            with suppress(*CONNECTION_ERRORS):
+                return self.admin.request("PATCH", "/v1/toggles", json_body=toggles).status == 200
+
+        wait_for(patched, f"{toggles} is stored", 60, 0.2)
 
     def load(self, **options):
         """A load by the load tester's own endpoint, to its end; the run's JSON. It crosses the containers' network: a few requests."""
@@ -141,10 +155,20 @@ class Compose:
         result = self.ask_prometheus("query", query=expression)["result"]
         return sum(sample["value"][1] != "NaN" for sample in result)
 
+    def alerts_firing(self):
+        """The names of those that fire as of Prometheus' last look."""
+        result = self.ask_prometheus("query", query='ALERTS{alertstate="firing"}')["result"]
+        return {sample["metric"]["alertname"] for sample in result}
+
     def alerts_within(self, seconds):
         """The names of those that fired at any time of the last so many seconds."""
         expression = f'max_over_time(ALERTS{{alertstate="firing"}}[{max(1, round(seconds))}s])'
         return {sample["metric"]["alertname"] for sample in self.ask_prometheus("query", query=expression)["result"]}
+
+
+def is_running(state):
+    """In its back-off before a restart Docker calls a container running as well."""
+    return state["Running"] and not state["Restarting"]
 
 
 def check_hardened(lab):

@@ -49,7 +49,7 @@ def test_the_fire_is_set_off_by_the_load_tester(lab):
 
 
 def test_the_crash_left_its_dump(lab):
-    lab.patch(map="mutex")
+    lab.patch_when_up(map="mutex")
     lab.wait_healthy()
     events = lab.query("SELECT count(*) FROM event WHERE kind = 'dump'")
     assert int(events) >= 1

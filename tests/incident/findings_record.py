@@ -56,12 +56,24 @@ def weaker(new, old):
     return bool(old) and new["summary"]["passed"] and new["summary"]["runs"] < old["summary"]["runs"]
 
 
+def newer(new, old):
+    """A whole result is never replaced by one that was cut short. (The demo's has no time: what is in build/ is the last one.)"""
+    if not new or not old:
+        return bool(new)
+    return new.get("made_at", "") >= old.get("made_at", "") and (is_whole(new) or not is_whole(old))
+
+
+def is_whole(result):
+    return result.get("complete", True) and not any(one["failure"] == "stopped before its end" for one in result.get("cells", []))
+
+
 def update(record, found):
     """The record with what was found in place of what is older; and a line for each proof that is not taken."""
     record, left_out = {**nothing(), **record}, []
     for name in ("demo", "orphans"):
-        record[name] = found[name] or record[name]
-    record["interventions"] = {**record["interventions"], **found["interventions"]}
+        record[name] = found[name] if newer(found[name], record[name]) else record[name]
+    known = record["interventions"]
+    record["interventions"] = {**known, **{name: row for name, row in found["interventions"].items() if newer(row, known.get(name))}}
     record["proof"] = {cpus: dict(proofs) for cpus, proofs in record["proof"].items()}
     for cpus, proofs in found["proof"].items():
         known = record["proof"].setdefault(cpus, {})

@@ -148,7 +148,7 @@ class Postgres:
             with self.connect(role, database=database) as connection:
                 return rows_of(connection, sql, parameters)
         with self.standing_lock:
-            if role not in self.standing:
+            if role not in self.standing or self.standing[role].closed:
                 self.standing[role] = self._new_connection(role)
             return rows_of(self.standing[role], sql, parameters)
 

@@ -30,8 +30,13 @@ def assert_clean(service):
     assert not found, service.log()[-6000:]
 
 
-@pytest.mark.parametrize("build", PROGRAMS)
-@pytest.mark.parametrize("query", ["batched", "per_item", "bounded", "pipelined", "nested", "connect_per_item"])
+QUERIES = ["batched", "per_item", "bounded", "pipelined", "nested", "connect_per_item"]
+TEN_SECONDS = {("nested", "tsan"), ("connect_per_item", "tsan"), ("connect_per_item", "asan")}
+
+
+@pytest.mark.parametrize("query, build", [
+    pytest.param(query, build, marks=[pytest.mark.long] if (query, build) in TEN_SECONDS else [])
+    for query in QUERIES for build in PROGRAMS])
 def test_safe_variants_are_clean(start_service, build, query):
     """A pool of one more than there are requests, so that nested ones find a connection for their items."""
     items = 10 if query == "connect_per_item" else 40  # each costs a login
