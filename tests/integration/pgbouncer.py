@@ -14,6 +14,7 @@ from psycopg2.extensions import make_dsn, parse_dsn
 from lab import ROLE_URLS, ROOT, clean_environment, free_port, wait_for
 
 SETTINGS = ROOT / "deploy/scale/pgbouncer.ini"
+PROGRAM = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")  # where Debian has it, and most users do not look
 
 
 class PgBouncer:
@@ -30,7 +31,7 @@ class PgBouncer:
         (self.folder / "users").write_text(f'"{self.server["user"]}" "{self.server["password"]}"\n')
         with open(self.folder / "settings.ini", "w") as file:
             self._settings().write(file)
-        command = ["pgbouncer", self.folder / "settings.ini"]
+        command = [PROGRAM, self.folder / "settings.ini"]
         if os.geteuid() == 0:  # which it refuses to run as
             for path in (self.folder, *self.folder.iterdir()):
                 shutil.chown(path, "postgres", "postgres")

@@ -7,7 +7,7 @@ import pytest
 from feed_rule import check_feed
 from lab import Lock, wait_for
 from load import BackendWatch, burst, check_lawful
-from pgbouncer import PgBouncer
+from pgbouncer import PROGRAM, PgBouncer
 
 SIZE = 3
 ROOMY = {"request_timeout_ms": 60000, "query_latency_ms": 1, "pool_size": 12, "pool_min": 12}
@@ -39,7 +39,8 @@ def test_unprepared_answers_are_right(start_behind, postgres, query):
 def test_prepared_statements_do_not_survive_it(start_behind):
     """Each connection to the server takes a statement's name once, so only as many of the pool's can ever be made, whoever
     comes first. What is answered over those is right, or a lawful error."""
-    assert version() < (1, 21), "newer ones follow prepared statements"
+    if version() >= (1, 21):
+        pytest.skip("this PgBouncer follows prepared statements")
     service = start_behind(query="per_item", request_timeout_ms=2000, wait="alive")
     wait_for(lambda: re.search('prepared statement .* already exists', service.log()), "a connect is refused")
     check_lawful(burst(service, 4, items=60))
@@ -62,5 +63,5 @@ def test_what_was_called_off_hits_nobody_else(start_behind, postgres):
 
 def version():
     """(1, 18) of "PgBouncer 1.18.0"."""
-    said = subprocess.run(["pgbouncer", "--version"], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True, check=True).stdout
     return tuple(map(int, said.split()[1].split(".")[:2]))
