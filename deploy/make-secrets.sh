@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Run by compose before anything else: makes the passwords and the tokens once. Each folder is a volume, and holds only what
-# its readers may know: database; logins, the service's to the database; service, its tokens and the load tester's, for both and
-# for Prometheus; monitor, the exporter's login; grafana; pooler.
+# its readers may know: database, the superuser's password; roles, the others', for who makes them; logins, the service's two;
+# service, its admin token; loadtest, the load tester's; monitor, the exporter's login; grafana; pooler.
 #
 # usage: make-secrets DIR
 set -euo pipefail
@@ -24,19 +24,20 @@ replace() {
 
 cd "${1:?usage: make-secrets DIR}"
 
-for name in superuser owner app control monitor; do
-    make_once "database/$name"
+make_once database/superuser
+for name in owner app control monitor; do
+    make_once "roles/$name"
 done
 make_once service/admin-token
-make_once service/loadtest-token
+make_once loadtest/token
 make_once grafana/password
-replace monitor/password <database/monitor
+replace monitor/password <roles/monitor
 
 # PgBouncer's list of users.
-printf '"flashover_app" "%s"\n' "$(<database/app)" | replace pooler/users
+printf '"flashover_app" "%s"\n' "$(<roles/app)" | replace pooler/users
 
 # libpq's password file: host, port, database and role are matched by *, except for the role.
 {
-    printf '*:*:*:flashover_app:%s\n' "$(<database/app)"
-    printf '*:*:*:flashover_control:%s\n' "$(<database/control)"
+    printf '*:*:*:flashover_app:%s\n' "$(<roles/app)"
+    printf '*:*:*:flashover_control:%s\n' "$(<roles/control)"
 } | replace logins/pgpass

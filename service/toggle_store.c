@@ -91,7 +91,7 @@ bool event_append_dumps(struct db_conn *conn, const char *replica, const json_t 
                               "SELECT $1, 'dump', jsonb_build_object('file', name) "
                               "FROM jsonb_array_elements_text($2::jsonb) WITH ORDINALITY "
                               "AS file (name, position) WHERE NOT EXISTS (SELECT FROM event "
-                              "WHERE kind = 'dump' AND detail ->> 'file' = name) "
+                              "WHERE kind = 'dump' AND replica = $1 AND detail ->> 'file' = name) "
                               "ORDER BY position RETURNING detail ->> 'file'",
                               2, (const char *[]){replica, json}, deadline_ns, &result, failure);
     if (ok)

@@ -1,6 +1,7 @@
 """The lab in containers, as a user has it: docker-compose on the repository's own file, in a project and on ports of its own."""
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -71,14 +72,14 @@ class Compose:
         self("up", "-d", *([] if self.profile == "single" else self.services))
         self.wait_healthy()
 
-    def secret(self, service, name):
-        return self("exec", "-T", service, "cat", f"/secrets/service/{name}").strip()
+    def secret(self, service, path):
+        return self("exec", "-T", service, "cat", f"/secrets/{path}").strip()
 
     def log_in(self):
         """With the tokens that the first start made."""
-        loadtest = next(service for service in self.services if service.startswith("loadtest"))
-        self.admin = Client(self.admin_port, self.secret(loadtest, "admin-token"))
-        self.loads = Client(self.loadtest_port, self.secret(loadtest, "loadtest-token"))
+        service, loadtest = (next(name for name in self.services if name.startswith(kind)) for kind in (("service", "replica"), "loadtest"))
+        self.admin = Client(self.admin_port, self.secret(service, "service/admin-token"))
+        self.loads = Client(self.loadtest_port, self.secret(loadtest, "loadtest/token"))
 
     # ---- its containers
 
@@ -171,8 +172,22 @@ def is_running(state):
     return state["Running"] and not state["Restarting"]
 
 
+# What each may know: volumes of deploy/make-secrets.sh.
+SECRETS_OF = {"database": {"database"}, "service": {"logins", "service"}, "replica": {"logins", "service"},
+              "loadtest": {"loadtest", "service"}, "prometheus": {"loadtest", "service"}, "database-exporter": {"monitor"},
+              "database-scale": {"database"}, "loadtest-scale": {"loadtest"}, "pgbouncer": {"pooler"}, "haproxy": set()}
+
+
+def check_secrets(lab):
+    for service in lab.services:
+        mounts = (Path(mount["Destination"]) for mount in lab.inspect(service)["Mounts"])
+        folders = {path.name for path in mounts if path.parent == Path("/secrets")}
+        assert folders == SECRETS_OF[re.sub(r"-\d$", "", service)], service
+
+
 def check_hardened(lab):
-    """No container of the lab may do more than it has to, and none is seen from other machines."""
+    """No container of the lab may do or know more than it has to, and none is seen from other machines."""
+    check_secrets(lab)
     for service in lab.services:
         inspected = lab.inspect(service)
         host = inspected["HostConfig"]
@@ -188,6 +203,17 @@ def leftovers(project):
     """What Docker still has of a project."""
     label = f"label=com.docker.compose.project={project}"
     return [docker("ps", "-aq", "--filter", label), docker("volume", "ls", "-q", "--filter", label), docker("network", "ls", "-q", "--filter", label)]
+
+
+def take_away_killed_runs():
+    """What a test run that was killed has left behind would come up again with every engine."""
+    projects = set(docker("ps", "-a", "--filter", "label=com.docker.compose.project", "--format", '{{.Label "com.docker.compose.project"}}').split())
+    for project in projects:
+        pid = re.fullmatch(r"flashover-test-\w+-(\d+)", project)
+        if pid and not Path(f"/proc/{pid[1]}").exists():
+            for command, ids in zip((["rm", "-fv"], ["volume", "rm"], ["network", "rm"]), leftovers(project)):
+                if ids:
+                    docker(*command, *ids.split())
 
 
 class Figures(dict):

@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from compose_lab import Compose, Figures
+from compose_lab import Compose, Figures, take_away_killed_runs
 
 figures = Figures()
 
@@ -11,6 +11,7 @@ figures = Figures()
 def pytest_configure(config):
     # So that a timeout's or a CI's TERM takes the containers away as a Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    take_away_killed_runs()
 
 
 @pytest.fixture(scope="session")

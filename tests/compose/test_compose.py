@@ -72,9 +72,10 @@ def test_the_fix_while_the_service_is_down(lab):
 
 
 def test_what_a_container_may(lab):
-    secrets = lab("exec", "-T", "database", "bash", "-c", "for file in /secrets/database/*; do cat $file; echo; done").split()
-    secrets += [lab.secret("service", name) for name in ("admin-token", "loadtest-token")]
-    assert all(len(secret) >= 48 for secret in secrets)
+    made = lab("run", "--rm", "--entrypoint", "bash", "secrets", "-c",
+               "cd /secrets && for file in database/* roles/* service/* loadtest/* grafana/*; do cat $file; echo; done")
+    secrets = made.split()
+    assert len(secrets) == 8 and all(len(secret) == 48 for secret in secrets)
     check_hardened(lab)
     for service in lab.services:
         environment = lab.inspect(service)["Config"]["Env"]
@@ -116,6 +117,11 @@ def test_a_taken_port_is_named(lab):
         port = str(taken.getsockname()[1])
         said = refused(Compose("taken", FLASHOVER_PORT=port))
     assert port in said and "in use" in said, said
+
+
+def test_a_port_of_another_lab_is_named(lab):
+    said = refused(Compose("second", FLASHOVER_PORT=str(lab.port)))
+    assert str(lab.port) in said and "port is already allocated" in said, said
 
 
 def test_an_image_that_cannot_be_had_is_named():

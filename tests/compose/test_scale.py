@@ -1,5 +1,7 @@
 """--profile scale: three replicas behind HAProxy, PgBouncer before a database that takes fewer connections than their pools would."""
 import json
+import os
+import signal
 import time
 
 import pytest
@@ -14,6 +16,7 @@ FIXED = {"query": "batched", "map": "mutex"}
 # Each replica's pool of 20 is filled by it: together 60 connections, where the server takes 40.
 HUNGRY = {"query": "per_item", "map": "mutex"}
 HUNGRY_LOAD = {"workers": 12, "items": 30, "pause_s": 0.1}
+DUMPS = "SELECT replica, detail ->> 'file' FROM event WHERE kind = 'dump' ORDER BY replica"
 STARVING_LOAD = {**HUNGRY_LOAD, "items": 300}  # more than any pool serves in time: what times out says why
 
 
@@ -55,6 +58,16 @@ def toggles_of(lab, replica):
               '"$(cat /secrets/service/admin-token)" >&3; cat <&3')
     body = lab("exec", "-T", replica, "bash", "-c", script).partition("\n\n")[2]
     return {toggle["name"]: toggle["value"] for toggle in json.loads(body)["toggles"]}
+
+
+def test_a_replica_records_its_own_dump(fixed):
+    for replica in REPLICAS:
+        os.kill(fixed.process(replica), signal.SIGQUIT)
+    wait_for(lambda: all_serve(fixed, time.time()), "all are back", 60, 0.5)
+    recorded = [line.split("|") for line in fixed.query(DUMPS).splitlines()]
+    assert [name for name, _ in recorded] == [f"{replica}/0.0.0.0:8080" for replica in REPLICAS]
+    for replica, (_, file) in zip(REPLICAS, recorded):
+        assert "SIGQUIT" in fixed("exec", "-T", replica, "head", "-n", "1", f"/dumps/{replica}/{file}")
 
 
 def test_a_toggle_reaches_every_replica(scaled):

@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections import deque
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -51,17 +52,22 @@ def clean_environment(**more):
     return {**kept, **more}
 
 
+port_claims = deque(maxlen=200)  # so many files stay open
+
+
 def free_port():
-    """Below the range that the kernel hands out to outgoing connections, so that none of them takes it meanwhile."""
+    """Nobody else's for long, whatever crashes on it meanwhile: the load on a service that has died would go to another test's. A
+    claim is a name that the kernel keeps. Below the range that the kernel hands out to outgoing connections."""
     while True:
         port = random.randint(15000, 29999)
-        with socket.socket() as probe:
+        claim = socket.socket(socket.AF_UNIX)
+        with suppress(OSError), socket.socket() as probe:
+            claim.bind(f"\0flashover-test-port-{port}")
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
+            probe.bind(("127.0.0.1", port))
+            port_claims.append(claim)
+            return port
+        claim.close()
 
 
 # Made once, by the process that collects the tests; its workers inherit the name. A lab that a test starts as a user would
