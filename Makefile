@@ -194,7 +194,8 @@ integration: build $(BUILD)/tests/pool_real $(BUILD)/tests/cmap_runner
 test-long:
 	@deploy/deps.sh build run test
 	@$(MAKE) --no-print-directory -s $(JOBS) build sanitizer-programs
-	$(PYTEST) -n 2 -m long tests/integration
+	$(PYTEST) -n 2 --dist loadgroup -m "long and not alone" tests/integration
+	$(PYTEST) -m alone tests/integration
 
 # docker-compose.yml in real containers, on images made here: no registry is asked. As root.
 .PHONY: test-compose

@@ -430,7 +430,7 @@ cmd_work_demo() {
     take_lock "$root/build/.demo.lock" 'another demo is running in this folder'
     if [[ -d $home ]]; then
         teardown "$home"
-        rm -f "$home"/{output.txt,matrix.json,service.log,postgres.log,teardown.log} "$home"/pool-events-*.jsonl
+        rm -f "$home"/{output.txt,matrix.json,service.log,postgres.log,teardown.log} "$home"/{pool-events-*.jsonl,crash-*.txt}
     fi
     catch_signals
     make_home
@@ -445,7 +445,7 @@ cmd_work_demo() {
     run_job "$root/build/loadtest" matrix --url "http://127.0.0.1:$port/v1/feeds/{feed}" \
         --admin-url "http://127.0.0.1:$((port + 1))" --admin-token-file "$home/admin-token" \
         --json "$home/matrix.json" || status=$?
-    printf '\nKept in build/demo: output.txt, matrix.json, service.log, postgres.log, pool-events-*.jsonl\n'
+    printf '\nKept in build/demo: output.txt, matrix.json, service.log, postgres.log, pool-events-*.jsonl, crash-*.txt\n'
     exit "$status"
 }
 

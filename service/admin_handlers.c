@@ -89,8 +89,7 @@ static void toggles_patch(void *context, const struct http_request *request,
     } else if (!toggles_check(changes, message, sizeof message)) {
         http_mistake_answer(request, 400, message, response);
     } else if (!control_change_toggles(service->control, changes, &failure)) {
-        snprintf(message, sizeof message, "nothing was changed: %.200s", failure.message);
-        http_response_error(request, response, 503, -503, message);
+        http_response_error(request, response, 503, -503, failure.message);
     } else {
         toggles_get(context, request, response);
     }

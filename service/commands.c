@@ -56,6 +56,15 @@ static void print_stored(const json_t *stored)
     }
 }
 
+static json_t *read_stored(const struct db_conn_config *database, int64_t deadline_ns,
+                           struct failure *failure)
+{
+    struct db_conn *conn = db_conn_open(database, deadline_ns, -1, failure);
+    json_t *stored = conn ? toggle_store_read(conn, deadline_ns, failure) : NULL;
+    db_conn_close(conn);
+    return stored;
+}
+
 int command_toggle(const struct config *config, int count, char *const *assignments)
 {
     struct failure failure = {0};
@@ -65,16 +74,13 @@ int command_toggle(const struct config *config, int count, char *const *assignme
     json_t *changes = parse_assignments(count, assignments);
     if (!changes)
         return 2;
-    struct db_conn *conn = db_conn_open(&database, deadline_ns, -1, &failure);
-    bool ok = conn && (count == 0 ||
-                       toggle_store_write(conn, "service toggle", changes, deadline_ns, &failure));
-    json_t *stored = ok ? toggle_store_read(conn, deadline_ns, &failure) : NULL;
+    json_t *stored =
+        count ? toggle_store_change(&database, "service toggle", changes, deadline_ns, &failure)
+              : read_stored(&database, deadline_ns, &failure);
     if (stored)
         print_stored(stored);
     else
-        fprintf(stderr, "service toggle: %s%s\n",
-                ok ? "" : "nothing was changed: ", failure.message);
-    db_conn_close(conn);
+        fprintf(stderr, "service toggle: %s\n", failure.message);
     json_decref(changes);
     bool done = stored != NULL;
     json_decref(stored);

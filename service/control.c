@@ -226,7 +226,7 @@ struct control *control_start(const struct control_config *config, struct failur
         control->wake_fd = wake_fd;
         CHECK_PTHREAD(pthread_mutex_init(&control->store_lock, NULL));
         CHECK_PTHREAD(pthread_mutex_init(&control->lock, NULL));
-        CHECK_PTHREAD(pthread_cond_init(&control->tried, NULL));
+        clock_cond_init(&control->tried);
         ok = pthread_create(&control->thread, NULL, control_main, control) == 0;
     }
     if (!ok) {
@@ -236,9 +236,11 @@ struct control *control_start(const struct control_config *config, struct failur
         failure_set(failure, FAILURE_UNAVAILABLE, "the control thread cannot start");
         return NULL;
     }
+    const struct timespec until = clock_timespec(clock_now_ns() + CONNECT_NS);
+    int waited = 0;
     CHECK_PTHREAD(pthread_mutex_lock(&control->lock));
-    while (!control->first_try_done)
-        CHECK_PTHREAD(pthread_cond_wait(&control->tried, &control->lock));
+    while (!control->first_try_done && waited != ETIMEDOUT)
+        waited = pthread_cond_timedwait(&control->tried, &control->lock, &until);
     CHECK_PTHREAD(pthread_mutex_unlock(&control->lock));
     return control;
 }
@@ -258,16 +260,14 @@ bool control_change_toggles(struct control *control, const json_t *changes, stru
 {
     int64_t deadline_ns = clock_now_ns() + CONNECT_NS;
     CHECK_PTHREAD(pthread_mutex_lock(&control->store_lock));
-    struct db_conn *conn = db_conn_open(&control->conn, deadline_ns, -1, failure);
-    bool stored =
-        conn && toggle_store_write(conn, control->config.replica, changes, deadline_ns, failure);
-    json_t *all = stored ? toggle_store_read(conn, deadline_ns, failure) : NULL;
+    json_t *all =
+        toggle_store_change(&control->conn, control->config.replica, changes, deadline_ns, failure);
     if (all)
         toggles_apply(control->config.toggles, all);
     CHECK_PTHREAD(pthread_mutex_unlock(&control->store_lock));
+    bool done = all != NULL;
     json_decref(all);
-    db_conn_close(conn);
-    return stored;
+    return done;
 }
 
 void control_stop(struct control *control)

@@ -19,8 +19,9 @@ struct control_config {
 };
 
 /* Starts the thread, and waits until its first try to connect, and to read the toggles, has
- * succeeded or failed. NULL and `failure` when the thread cannot start. `config` is copied, what it
- * points to is not. */
+ * succeeded or failed, or three seconds have passed: a database that says nothing must not keep the
+ * ports silent as well. NULL and `failure` when the thread cannot start. `config` is copied, what
+ * it points to is not. */
 struct control *control_start(const struct control_config *config, struct failure *failure)
     __attribute__((warn_unused_result));
 
@@ -33,8 +34,8 @@ bool control_reachable(struct control *control);
 int64_t control_backends(const struct control *control);
 
 /* Stores changes that toggles_check() has passed, and puts them in force before it returns. On a
- * connection of its own; at most 3 s. False: the
- * database did not confirm the change; only when its answer was lost may it have been made. */
+ * connection of its own; at most 3 s. False: `failure`
+ * says whether anything was changed, as that of toggle_store_change() does. */
 bool control_change_toggles(struct control *control, const json_t *changes, struct failure *failure)
     __attribute__((warn_unused_result));
 

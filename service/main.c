@@ -16,8 +16,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* A database that does not answer so fast at the start may still come: that is no reason not to
- * start. */
+/* Databases that do not answer so fast at the start, both together, may still come: that is no
+ * reason not to start. */
 #define START_CHECK_NS (2 * CLOCK_NS_PER_S)
 /* A graceful stop finishes what is in flight, at most this long. */
 #define STOP_TIMEOUT_NS (5 * CLOCK_NS_PER_S)
@@ -38,12 +38,12 @@ static void name_replica(void)
 
 /* A role or a database that does not exist will not come by waiting: that ends the start. Anything
  * else may pass. */
-static bool database_is_wrong(const char *option, const char *conninfo)
+static bool database_is_wrong(const char *option, const char *conninfo, int64_t deadline_ns)
 {
     struct failure failure = {0};
     const struct db_conn_config database = {.conninfo = conninfo,
                                             .application_name = "flashover-start"};
-    struct db_conn *conn = db_conn_open(&database, clock_now_ns() + START_CHECK_NS, -1, &failure);
+    struct db_conn *conn = db_conn_open(&database, deadline_ns, -1, &failure);
     bool wrong = !conn && (strncmp(failure.sqlstate, "28", 2) == 0 ||
                            strcmp(failure.sqlstate, "3D000") == 0);
     if (wrong)
@@ -237,13 +237,15 @@ static void raise_descriptor_limit(void)
     (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static int serve(const sigset_t *signals)
+/* *all_done: no request was left behind, and no thread of one. */
+static int serve(const sigset_t *signals, bool *all_done)
 {
     raise_descriptor_limit();
     name_replica();
     fill_service();
-    if (database_is_wrong("database-url", config.database_url) ||
-        database_is_wrong("control-database-url", config.control_database_url))
+    int64_t check_until_ns = clock_now_ns() + START_CHECK_NS;
+    if (database_is_wrong("database-url", config.database_url, check_until_ns) ||
+        database_is_wrong("control-database-url", config.control_database_url, check_until_ns))
         return 1;
     /* The ports before the control thread: a start that ends here must leave no event, least of all
      * one that calls the life of the service that has the port a crash. */
@@ -258,11 +260,11 @@ static int serve(const sigset_t *signals)
         atomic_store(&service.stopping, true);
         clock_sleep_until(clock_now_ns() + config.drain_delay_ms * CLOCK_NS_PER_MS);
     }
-    bool all_done = drain_requests(public, clock_now_ns() + STOP_TIMEOUT_NS);
+    *all_done = drain_requests(public, clock_now_ns() + STOP_TIMEOUT_NS);
     http_server_stop(admin, clock_now_ns() + CLOCK_NS_PER_S); /* its handlers ask the control */
     control_stop(service.control);
     db_pool_close(service.environment.pool);
-    if (all_done)
+    if (*all_done)
         (void)db_pool_free(service.environment.pool);
     if (!serving)
         return 1;
@@ -298,10 +300,13 @@ int main(int argc, char **argv)
         return 1;
     thread_state_enter("main", "");
     thread_state_set(THREAD_IDLE);
-    int status = serve(&signals);
+    bool all_done = false;
+    int status = serve(&signals, &all_done);
     thread_state_leave();
     dump_helper_stop();
-    /* _exit: a thread that never came back may still run, and exit() would free what it uses */
+    if (all_done)
+        return status; /* as LeakSanitizer needs it */
+    /* a thread that never came back may still run, and exit() would free what it uses */
     fflush(NULL);
     _exit(status);
 }

@@ -1,6 +1,9 @@
 #include "service/toggle_store.h"
 
 #include "common/check.h"
+#include "common/clock.h"
+
+#include <inttypes.h>
 
 json_t *toggle_store_read(struct db_conn *conn, int64_t deadline_ns, struct failure *failure)
 {
@@ -42,8 +45,22 @@ static bool execute_with_json(struct db_conn *conn, const char *sql, const char 
     return ok;
 }
 
-bool toggle_store_write(struct db_conn *conn, const char *replica, const json_t *changes,
-                        int64_t deadline_ns, struct failure *failure)
+/* The server gives up before we do, so that a deadline passes with its answer: nothing was stored.
+ */
+static bool limit_statements(struct db_conn *conn, int64_t deadline_ns, struct failure *failure)
+{
+    char limit_ms[24];
+    PGresult *result = NULL;
+    int64_t left_ms = (deadline_ns - clock_now_ns()) / CLOCK_NS_PER_MS;
+    snprintf(limit_ms, sizeof limit_ms, "%" PRId64, left_ms > 2 ? left_ms / 2 : 1);
+    bool ok = db_conn_execute(conn, "SELECT set_config('statement_timeout', $1, false)", 1,
+                              (const char *[]){limit_ms}, deadline_ns, &result, failure);
+    PQclear(result);
+    return ok;
+}
+
+static bool store(struct db_conn *conn, const char *replica, const json_t *changes,
+                  int64_t deadline_ns, struct failure *failure)
 {
     /* one statement, so one transaction */
     return execute_with_json(
@@ -53,6 +70,35 @@ bool toggle_store_write(struct db_conn *conn, const char *replica, const json_t 
         "ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = now()) "
         "INSERT INTO event (replica, kind, detail) VALUES ($1, 'toggle', $2::jsonb)",
         &replica, 1, changes, NULL, deadline_ns, failure);
+}
+
+/* Puts what became of the change before the reason. */
+static void explain(struct failure *failure, const char *outcome)
+{
+    struct failure cause = *failure;
+    (void)failure_set(failure, cause.kind, "%s: %.300s", outcome, cause.message);
+    memcpy(failure->sqlstate, cause.sqlstate, sizeof failure->sqlstate);
+}
+
+json_t *toggle_store_change(const struct db_conn_config *database, const char *replica,
+                            const json_t *changes, int64_t deadline_ns, struct failure *failure)
+{
+    json_t *stored = NULL;
+    struct db_conn *conn = db_conn_open(database, deadline_ns, -1, failure);
+    if (!conn || !limit_statements(conn, deadline_ns, failure)) {
+        explain(failure, "nothing was changed");
+    } else if (!store(conn, replica, changes, deadline_ns, failure)) {
+        /* an error that the server names undid the statement; without one it may have ended well */
+        bool undone = failure->sqlstate[0] || failure->kind == FAILURE_WRITE_DEADLINE;
+        explain(failure,
+                undone ? "nothing was changed" : "it is not known whether anything was changed");
+    } else {
+        stored = toggle_store_read(conn, deadline_ns, failure);
+        if (!stored)
+            explain(failure, "the change is stored, and could not be read back");
+    }
+    db_conn_close(conn);
+    return stored;
 }
 
 bool event_append(struct db_conn *conn, const char *replica, const char *kind, const json_t *detail,

@@ -12,6 +12,8 @@ LOG_TAIL_LINES = 60
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "long: takes ten seconds or more; run by make test-long")
+    config.addinivalue_line("markers", "alone: holds figures against bounds; run by make test-long after the others")
+    config.addinivalue_line("markers", "xdist_group: those of one name run one after the other")
     # So that a timeout's or a CI's TERM cleans up as a Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if getattr(config.option, "dist", "no") != "no" and TEMPLATE not in os.environ:

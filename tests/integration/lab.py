@@ -198,15 +198,16 @@ def rows_of(connection, sql, parameters=None):
 
 
 class Lock:
-    """LOCK TABLE video by the owner, until the `with` block ends or free() is called: queries on videos wait, and so
-    does a new connection, which prepares them."""
+    """LOCK TABLE by the owner, until the `with` block ends or free() is called: queries on videos wait, and so does a new
+    connection, which prepares them."""
 
-    def __init__(self, postgres):
+    def __init__(self, postgres, table="video", mode="ACCESS EXCLUSIVE"):
         self.context = postgres.connect("owner", autocommit=False)
+        self.statement = f"LOCK TABLE {table} IN {mode} MODE"
 
     def __enter__(self):
         self.connection = self.context.__enter__()
-        self.connection.cursor().execute("LOCK TABLE video IN ACCESS EXCLUSIVE MODE")
+        self.connection.cursor().execute(self.statement)
         return self
 
     def free(self):

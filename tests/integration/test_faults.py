@@ -1,4 +1,6 @@
 """The bugs behind the toggles, each beside its fix under the same load: exhaustion, the crash, the leak."""
+import json
+import re
 import signal
 import time
 
@@ -39,6 +41,20 @@ def test_per_item_runs_the_pool_dry(start_service):
     assert metrics.value("flashover_item_failures_total", message="checkout_timeout") > 0
     service.wait_quiet()
     assert service.feed(1, items=3).status == 200
+
+
+def test_each_failed_request_has_its_line(start_service):
+    """One, that says which and why; and all of stderr is such lines of JSON."""
+    service = start_service(**FIRE)
+    failed = [o for o in burst(service, BURST) if o.status != 200]
+    service.wait_quiet()
+    assert service.stop() == 0
+    lines = [json.loads(line) for line in service.log().splitlines()]
+    for line in lines:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"]) and line["level"] and line["message"], line
+    told = [line for line in lines if "request_id" in line]
+    assert failed and sorted(line["request_id"] for line in told) == sorted(o.answer.json()["request_id"] for o in failed)
+    assert all(line["ecode"] and line["feed_id"] and line["waited_ms"] >= 0 and line["level"] == "error" for line in told)
 
 
 def test_batched_serves_the_same_burst(start_service):

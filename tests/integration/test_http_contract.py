@@ -7,7 +7,7 @@ import pytest
 from feed_rule import check_feed
 from lab import Service
 
-# per_item with an unsafe map is the fire itself: test_crash.py
+# per_item with an unsafe map is the fire itself: test_faults.py
 SAFE_SETS = [("batched", "mutex"), ("batched", "unsafe"), ("per_item", "mutex")] + [
     ("batched", "unchecked"), ("batched", "slots"), ("per_item", "slots")]
 

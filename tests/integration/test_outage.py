@@ -2,11 +2,14 @@
 import contextlib
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from fake_postgres import Act, FakePostgres
+from fault_proxy import FaultProxy
 from feed_rule import check_feed
-from lab import WAIT_S, Service, run_service, wait_for
+from lab import WAIT_S, Lock, Service, run_service, wait_for
 from load import Load, burst, check_lawful, summary
 
 WHOLE_AGAIN_S = 2.0  # full service this long after the database accepts connections
@@ -16,6 +19,13 @@ WHOLE_AGAIN_S = 2.0  # full service this long after the database accepts connect
 def start(own_postgres):
     with contextlib.ExitStack() as stack:
         yield lambda **options: stack.enter_context(Service(own_postgres, **options))
+
+
+def urls_by(proxy, postgres):
+    """The service's options for its two databases, by way of the proxy."""
+    port = postgres.env["FLASHOVER_PG_PORT"]
+    return {name: postgres.env[f"FLASHOVER_{name.upper()}"].replace(f":{port}/", f":{proxy.port}/")
+            for name in ("database_url", "control_database_url")}
 
 
 def check_without_database(service):
@@ -109,6 +119,59 @@ def test_patch_without_database_changes_nothing(start, own_postgres):
     service.wait_until("ready")
     assert service.toggles() == before and own_postgres.toggle_rows() == []
     assert own_postgres.event_kinds(service) == ["start"]
+
+
+def test_patch_that_waits_too_long_changes_nothing(start, own_postgres):
+    """Neither then nor when the lock that it waited for is gone."""
+    service = start(map="mutex")
+    with Lock(own_postgres, "toggle", "EXCLUSIVE"):
+        answer = service.admin.request("PATCH", "/v1/toggles", json_body={"query": "per_item"})
+        assert answer.status == 503 and answer.error()[1].startswith("nothing was changed: 57014 "), answer
+        done = run_service("toggle", "query=per_item", env=own_postgres.env)
+        assert done.returncode == 1 and done.stderr.startswith("service toggle: nothing was changed: 57014 "), done.stderr
+    assert service.admin.request("PATCH", "/v1/toggles", json_body={"cancel": "never"}).status == 200
+    assert [row[0] for row in own_postgres.toggle_rows()] == ["cancel"]
+    assert service.feed(1, items=3).status == 200 and service.metrics().value("flashover_database_reachable") == 1
+
+
+def test_patch_whose_answer_is_lost_says_so(start, own_postgres):
+    """The server does what it was told, and nobody hears of it."""
+    with FaultProxy(int(own_postgres.env["FLASHOVER_PG_PORT"])) as proxy, ThreadPoolExecutor() as background:
+        service = start(**urls_by(proxy, own_postgres))
+        with Lock(own_postgres, "toggle", "EXCLUSIVE") as lock:
+            patch = background.submit(service.admin.request, "PATCH", "/v1/toggles", json_body={"query": "per_item"})
+            wait_for(lambda: own_postgres.query("SELECT 1 FROM pg_locks WHERE relation = 'toggle'::regclass AND NOT granted"), "it waits")
+            proxy.set(down={"hole": True})
+            lock.free()
+            answer = patch.result()
+    assert answer.status == 503 and answer.error()[1].startswith("it is not known whether anything was changed: "), answer
+    assert [row[:2] for row in own_postgres.toggle_rows()] == [("query", "per_item")]
+
+
+def test_a_refused_try_is_one_line_in_the_log(start):
+    """Of pool and control alike, each at its own pace. The start's two looks at the roles are not repeated, and say nothing."""
+    with FakePostgres(lambda moment: Act(error=("57P03", "the database system is starting up"))) as fake:
+        service = start(wait="alive", database_url=fake.url, control_database_url=fake.url)
+        wait_for(lambda: service.log().count(" connection failed") >= 5, "control has tried five times")
+        began, tries = time.monotonic(), len(fake.arrivals)
+        wait_for(lambda: len(fake.arrivals) >= tries + 12, "twelve more tries")
+        assert time.monotonic() - began >= 2, "at most every half second each, of control and of the pool's connectors"
+        assert service.stop() == 0
+    lines = sum(" connection failed" in line or "database connect failed" in line for line in service.log().splitlines())
+    assert len(fake.arrivals) - 2 - 2 <= lines <= len(fake.arrivals) - 2, "the end may cut off a try of each"
+
+
+def test_a_database_that_says_nothing_at_the_start(start, own_postgres):
+    """It takes connections, and that is all: the ports answer all the same."""
+    with FaultProxy(int(own_postgres.env["FLASHOVER_PG_PORT"])) as proxy:
+        proxy.pause()
+        began = time.monotonic()
+        service = start(wait="alive", **urls_by(proxy, own_postgres))
+        assert time.monotonic() - began < 8, "2 s for a look at the roles, 3 s for the toggles"
+        assert service.public.get("/healthz").status == 200 and service.public.get("/readyz").status == 503
+        proxy.accept()
+        service.wait_until("ready")
+        wait_for(lambda: service.feed(1, items=3).status == 200, "it serves")
 
 
 def test_service_toggle_without_database(own_postgres):

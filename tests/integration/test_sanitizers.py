@@ -98,6 +98,18 @@ def test_a_map_without_a_lock_stays_within_memory(start_service, map_variant):
     assert_clean(service)
 
 
+def test_a_leak_is_reported(start_service):
+    """Two-way proof for those that find none: what a dead thread leaves is one, and the service's graceful stop tells of it."""
+    service = start_service(program=PROGRAMS["asan"], env=ENVIRONMENT, pool_size=5, items=40, query="per_item", map="unsafe",
+                            fatal="exit_thread", map_window_us=500, request_timeout_ms=1000)
+    for _ in range(20):
+        if "(fatal=exit_thread)" in service.log():
+            break
+        burst(service, 6, items=40)
+    assert service.stop() != 0
+    assert "ERROR: LeakSanitizer" in service.log() and "service/variants/" in service.log()
+
+
 def follow(server, run_id, count):
     """Reads so many events, or all, and hangs up."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
