@@ -26,7 +26,7 @@ def read(path):
 
 def of_proof(done):
     """Without the phases, of which a run of twenty has hundreds."""
-    return {name: done[name] for name in ("made_at", "machine", "summary")}
+    return {name: done.get(name) for name in ("made_at", "machine", "digest", "summary")}
 
 
 def of_demo(demo, printed):

@@ -2,8 +2,9 @@
 from pathlib import Path
 
 from intervention_rows import HEADER, QUESTIONS, ROWS, disagreements, legend, table_row
+from scenario import digest
 
-SCENARIOS = sorted(path.stem for path in (Path(__file__).parent / "scenarios").glob("*.toml"))
+SCENARIOS = {path.stem: digest(path) for path in sorted((Path(__file__).parent / "scenarios").glob("*.toml"))}
 
 
 def markdown(header, rows):
@@ -188,6 +189,16 @@ def proof_row(done):
             of(one["non_fixes_rejected"]), "passed" if one["passed"] else "FAILED"]
 
 
+def proof_notes(proofs):
+    """What a row does not say."""
+    older = [name for name in SCENARIOS if name in proofs and proofs[name].get("digest") != SCENARIOS[name]]
+    again = [f"{name} ({proofs[name]['summary']['measured_again']})" for name in SCENARIOS
+             if name in proofs and proofs[name]["summary"].get("measured_again")]
+    notes = {"Measured before the scenario's file was as it is now, or before that was recorded": older,
+             "Loads put on again, since the load tester itself had been late": again}
+    return [f"{what}: {', '.join(names)}." for what, names in notes.items() if names]
+
+
 def proof_tables(proofs):
     """`proofs`: {processors: {scenario: its result}}. A table for each number of processors, the highest first; only that one says
     what is missing."""
@@ -200,6 +211,7 @@ def proof_tables(proofs):
         if not parts:
             rows += [[name, not_measured(f"make proof ONLY={name}"), *[""] * 4] for name in SCENARIOS if name not in proofs[cpus]]
         parts.append(f"On {'one processor' if cpus == '1' else f'{cpus} processors'}:\n\n" + markdown(header, rows))
+        parts += proof_notes(proofs[cpus])
     return "\n\n".join(parts)
 
 

@@ -48,7 +48,7 @@ class Row:
 
 ROWS = [
     Row("baseline"),
-    Row("mutex", map="mutex", start_rate=2),  # what all are compared with: below what it can do on a slow machine
+    Row("mutex", map="mutex", start_rate=2),  # what all are compared with: below what it can do on a slow machine, as its kin
     Row("slots", map="slots", start_rate=2),
     Row("pool-x5", pool=5 * POOL),
     Row("pool-x10", pool=10 * POOL),
@@ -61,12 +61,12 @@ ROWS = [
     Row("batched", query="batched", start_rate=300),
     Row("batched+mutex", query="batched", map="mutex", start_rate=300),
     # What the changes that cannot keep the process alive would do if something else did.
-    Row("mutex+pool-x5", map="mutex", pool=5 * POOL),
-    Row("mutex+pool-x10", map="mutex", pool=10 * POOL),
-    Row("mutex+timeout-x5", map="mutex", timeout_ms=5 * TIMEOUT_MS),
-    Row("mutex+retries-x3", map="mutex", retries=3),
-    Row("mutex+bounded-8", query="bounded", map="mutex", limit=8),
-    Row("mutex+bounded-64", query="bounded", map="mutex", limit=64),
+    Row("mutex+pool-x5", map="mutex", pool=5 * POOL, start_rate=2),
+    Row("mutex+pool-x10", map="mutex", pool=10 * POOL, start_rate=2),
+    Row("mutex+timeout-x5", map="mutex", timeout_ms=5 * TIMEOUT_MS, start_rate=2),
+    Row("mutex+retries-x3", map="mutex", retries=3, start_rate=2),
+    Row("mutex+bounded-8", query="bounded", map="mutex", limit=8, start_rate=2),
+    Row("mutex+bounded-64", query="bounded", map="mutex", limit=64, start_rate=2),
 ]
 
 QUESTIONS = {"crash": "fixes the crash", "exhaustion": "fixes the exhaustion", "knee": "moves the knee"}

@@ -129,15 +129,16 @@ def search(service, row, scale):
 def measure(postgres, row, scale, paper):
     """A row's result, as it is kept."""
     check_choices(row)
-    began = time.monotonic()
+    began, before = time.monotonic(), machine()
     with start(postgres, row) as service, BackendWatch(postgres, every_s=0.1) as backends:
         found = search(service, row, scale)
         at_80 = incident = None
         if found["crashed_at"] is None:
-            incident = figures(run(service, row, scale, INCIDENT_RATE, scale.incident_s))
-            if found["sustainable_rate"][0] > 0:
+            if found["sustainable_rate"][0] > 0:  # before the overload, which some changes take long to get over
+                service.wait_quiet()
                 at_80 = figures(run(service, row, scale, 0.8 * found["sustainable_rate"][0], scale.at_80_s))
-    return {"name": row.name, "made_at": utc_now(), "machine": machine(), "programs": programs(), "took_s":
+            incident = figures(run(service, row, scale, INCIDENT_RATE, scale.incident_s))
+    return {"name": row.name, "made_at": utc_now(), "machine": before, "programs": programs(), "took_s":
             round(time.monotonic() - began, 1), "service": row.options(), "retries": row.retries, "restart": row.restart,
             "items": scale.items, "pool_bound": paper.pool_bound, "cpu_bound": paper.cpu_bound,
             "alone_ms": paper.alone_s * 1e3, "expected": paper.expected, "sustainable_rate": found["sustainable_rate"],

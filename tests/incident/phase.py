@@ -2,6 +2,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -49,6 +50,14 @@ def role_settings(postgres, roles):
             alter(role, "CONNECTION LIMIT -1")
 
 
+def stretched(stages, times):
+    """So many times as long, by the last stage alone: what comes after a burst goes on for longer."""
+    parts = [re.fullmatch(r"(\d+(?:\.\d+)?)/(\d+(?:\.\d+)?)(ms|s)", part) for part in stages.split(",")]
+    lengths_ms = [float(part[2]) * (1 if part[3] == "ms" else 1000) for part in parts]
+    last_ms = lengths_ms[-1] + (times - 1) * sum(lengths_ms)
+    return ",".join([*stages.split(",")[:-1], f"{parts[-1][1]}/{last_ms:g}ms"])
+
+
 class Load:
     """One `loadtest run`, and what came of it."""
 
@@ -65,7 +74,7 @@ class Load:
             "--timeout", load.get("timeout_s", 5),
         ]
         if "stages" in load:
-            self.command += ["--stages", load["stages"]]
+            self.command += ["--stages", stretched(load["stages"], stretch)]
         else:
             self.command += ["--rate", load["rate"], "--duration", load["duration_s"] * stretch]
 

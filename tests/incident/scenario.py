@@ -1,6 +1,7 @@
 """Reads a scenario's file and refuses one that is incomplete or wrong, in a line that says where and what. docs/proof.md
 explains the keys."""
 import copy
+import hashlib
 import re
 import tomllib
 
@@ -11,6 +12,7 @@ SETTING = re.compile(r"[a-z_]+$")
 ROLES = ("flashover_app", "flashover_owner")
 RESTARTS = ("by_hand", "by_restarter")
 DISTURBANCES = ("lock", "failed_requests", "crash_loop")
+STAGES = re.compile(r"\d+(\.\d+)?/\d+(\.\d+)?(ms|s)(,\d+(\.\d+)?/\d+(\.\d+)?(ms|s))*$")
 LOAD = {"rate": (int, float), "items": int, "duration_s": (int, float), "stages": str, "from_s": (int, float), "retries": int,
         "retry_backoff_ms": int, "timeout_s": (int, float)}
 # What the callers do may change; how many they are and what they ask for may not, or it would not be the same load.
@@ -67,8 +69,17 @@ class Checker:
             for setting in settings if isinstance(settings, dict) else [""]:
                 if not SETTING.match(setting):
                     self.refuse(f"{name}.roles: {role} must be a table of settings")
+            limit = settings.get("connection_limit", 1)
+            if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+                self.refuse(f"{name}.roles: connection_limit of {role} is {limit!r}, no number of connections")
         if setup.get("disturbance", "none") not in (*DISTURBANCES, "none"):
             self.refuse(f"{name}: disturbance is one of {', '.join(DISTURBANCES)}, none, not {setup['disturbance']!r}")
+
+    def check_disturbance(self, setup, name):
+        """What only the whole setup of a phase can tell."""
+        if setup["disturbance"] == "crash_loop" and not (setup["service"].get("pool_size")
+                                                         and setup["roles"].get("flashover_app", {}).get("connection_limit")):
+            self.refuse(f"{name}: crash_loop wants service.pool_size and roles.flashover_app.connection_limit")
 
     def check_load(self, load):
         if ("stages" in load) == ("rate" in load):
@@ -76,6 +87,8 @@ class Checker:
         if "rate" in load:
             self.number(load, "rate", "load")
             self.number(load, "duration_s", "load")
+        elif not STAGES.match(load["stages"]):
+            self.refuse(f"load: stages are RATE/DURATION, with ms or s, and commas between them, not {load['stages']!r}")
         self.number(load, "items", "load")
 
     def conditions(self, table, key, name, known):
@@ -128,10 +141,16 @@ def merged(*setups):
     return copy.deepcopy(result)
 
 
+def digest(path):
+    """Of the file as it stands: what a result was measured with."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
 class Scenario:
     def __init__(self, path, options, toggles):
         check = Checker(path.name, options, toggles)
         self.name = path.stem
+        self.digest = digest(path)
         if not NAME.match(self.name):
             check.refuse("the name must be of small letters, digits and -")
         try:
@@ -178,6 +197,8 @@ class Scenario:
         self.fixes = [self._variation(check, entry, "fix", common, fault) for entry in self._entries(check, document, "fix")]
         self.non_fixes = [self._variation(check, entry, "non_fix", common, fault, symptom)
                           for entry in self._entries(check, document, "non_fix")]
+        for phase in self.phases():
+            check.check_disturbance(phase.setup, phase.label)
 
     @staticmethod
     def _entries(check, document, key):

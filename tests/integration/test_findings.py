@@ -10,7 +10,7 @@ from lab import ROOT, clean_environment
 sys.path.insert(0, str(ROOT / "tests/incident"))
 
 from findings_blocks import BrokenDocument, blocks, fill, problems  # noqa: E402
-from findings_tables import contents, crash, interventions_table, markdown  # noqa: E402
+from findings_tables import SCENARIOS, contents, crash, interventions_table, markdown  # noqa: E402
 
 DOCUMENT = ROOT / "docs/findings.md"
 MATRIX = "\n<!-- findings: matrix -->\n<!-- /findings -->\n"
@@ -35,8 +35,9 @@ def record_of(document):
     return json.loads(document.with_suffix(".json").read_text())
 
 
-def proof_result(cpus, manifested, runs=20, made_at="2020-02-02T02:02:02Z"):
-    return {"made_at": made_at, "machine": {"cpus": cpus}, "results": [["phases"]], "summary": {
+def proof_result(cpus, manifested, runs=20, made_at="2020-02-02T02:02:02Z", again=0, digest="of an earlier file"):
+    return {"made_at": made_at, "machine": {"cpus": cpus}, "digest": digest, "results": [["phases"]], "summary": {
+        "measured_again": again,
         "scenario": "lost-updates", "runs": runs, "manifested": [manifested, 20], "manifested_wilson_95": [0.7639, 0.9911],
         "fixed_and_clean": [40, 40], "non_fixes_rejected": [20, 20], "passed": manifested >= 19}}
 
@@ -55,7 +56,7 @@ def results(tmp_path):
                       "errors": [{"outcome": "http_error", "first_at_s": 0.1}, {"outcome": "reset", "first_at_s": 0.64}]}
     folder = tmp_path / "build"
     files = {"demo/matrix.json": {"rate": 21.0, "cell_duration_s": 10.0, "cells": [died, cell]},
-             "proof/2-cpus/lost-updates.json": proof_result(2, 19), "proof/1-cpus/lost-updates.json": proof_result(1, 13)}
+             "proof/2-cpus/lost-updates.json": proof_result(2, 19, again=3, digest=SCENARIOS["lost-updates"]), "proof/1-cpus/lost-updates.json": proof_result(1, 13)}
     for name, document in files.items():
         (folder / name).parent.mkdir(parents=True)
         (folder / name).write_text(json.dumps(document))
@@ -85,6 +86,8 @@ def test_each_figure_is_from_its_file(results, document):
     assert "| lost-updates | 20 | 19 of 20 (0.76 to 0.99) | 40 of 40 | 20 of 20 | passed |" in both
     assert "| lost-updates | 20 | 13 of 20 (0.76 to 0.99) | 40 of 40 | 20 of 20 | FAILED |" in one
     assert "not measured yet: `make proof ONLY=slow-holder`" in both and "not measured" not in one
+    assert "as it is now, or before that was recorded: lost-updates." in one and "as it is now" not in both
+    assert "had been late: lost-updates (3)." in both and "had been late" not in one
     assert "not measured yet: `make orphans`" in there["orphans"]
 
 

@@ -144,6 +144,9 @@ def test_make_passes_a_wrong_name_on():
     ("service = { pool_size = 50 }", 'toggles = { query = "per_item" }', "non_fix 'a non-fix': changes nothing"),
     ("service = { pool_size = 50 }", 'restart = "often"', "restart is one of by_hand, by_restarter"),
     ("service = { pool_size = 50 }", "roles = { postgres = { x = 1 } }", "unknown key 'postgres'"),
+    ("service = { pool_size = 50 }", "roles = { flashover_app = { connection_limit = 'ten' } }", "connection_limit of flashover_app is 'ten'"),
+    ('toggles = { query = "per_item" }', 'disturbance = "crash_loop"', "fault: crash_loop wants service.pool_size"),
+    ("rate = 5", 'stages = "8-100"', "stages are RATE/DURATION"),
     ('name = "a non-fix"', "", "name is missing"),
     ("[fault]", "[fault", "line"),
 ])
@@ -174,7 +177,12 @@ def test_a_broken_file_ends_the_program(tmp_path):
     assert len(error.splitlines()) == 1
 
 
+REQUIRED = {"concurrent-map-writes", "pool-exhaustion", "both", "lost-updates", "leak-on-error", "dead-thread-holds-connection",
+            "orphaned-backends", "retry-storm", "nested-checkout", "connect-per-item", "slow-holder", "deadline-not-propagated"}
+
+
 def test_all_committed_scenarios_are_complete():
+    assert REQUIRED <= {path.stem for path in (INCIDENT / "scenarios").glob("*.toml")}
     status, out, error = run_proof("--check")
     assert (status, error) == (0, "") and out.endswith(" scenarios are complete\n")
 
@@ -269,3 +277,20 @@ def test_it_turns_red_when_broken_on_purpose(scenario, kind, said):
     status, out, _ = run_proof("--only", scenario, "--substitute", kind)
     assert status == 1 and out.splitlines()[-1] == "0 passed, 1 failed", out
     assert said in out
+
+
+@pytest.mark.long
+def test_a_break_that_goes_unnoticed_is_told(tmp_path):
+    """A scenario whose symptom is there whatever is exchanged proves nothing."""
+    write(tmp_path, GOOD.replace("bad > 0", "wrong == 0").replace("checkout_timeouts > 0", "crashes == 0"))
+    status, out, _ = run_proof("--scenarios", tmp_path, "--break")
+    assert status == 1 and out.splitlines()[-1] == "0 passed, 3 failed", out
+    assert "a-scenario with fault=healthy: NOT NOTICED: fault" in out and "a-scenario with non_fix=fix: NOT NOTICED: non-fix a non-fix" in out
+
+
+@pytest.mark.long
+def test_a_setting_that_the_database_refuses(tmp_path):
+    write(tmp_path, GOOD.replace("[fault]", '[roles.flashover_app]\nno_such_thing = "1"\n[fault]'))
+    status, out, error = run_proof("--scenarios", tmp_path)
+    assert status == 1 and "passed" not in out
+    assert error.startswith("proof: ") and "no_such_thing" in error and len(error.splitlines()) == 1

@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from http_client import CONNECTION_ERRORS
-from lab import SERVICE, wait_for
+from lab import SERVICE, Lock, wait_for
 from load import Load, burst, check_lawful
 
 SANITIZED = any(name in SERVICE.read_bytes() for name in (b"__asan_init", b"__tsan_init"))
@@ -165,6 +165,24 @@ def test_on_demand_disturbs_no_request(start_service, query):
     service.wait_quiet()
 
 
+@pytest.mark.parametrize("query", ["batched", "per_item"])
+def test_interrupted_waits_keep_their_deadlines(start_service, postgres, query):
+    """A wait that began anew with each interruption would have no end here."""
+    service = start_service(query=query, request_timeout_ms=1000, pool_size=2, pool_min=2)
+    wait_for(lambda: service.pool_counts()["idle"] == 2, "the pool is filled")
+    over, problems = threading.Event(), []
+    asking = [threading.Thread(target=ask_for_threads, args=(service, over, problems)) for _ in range(3)]
+    for thread in asking:
+        thread.start()
+    with Lock(postgres):
+        outcomes = burst(service, 4, items=20)
+    over.set()
+    for thread in asking:
+        thread.join()
+    assert not problems, problems
+    assert {o.status for o in outcomes} <= {503, 504} and all(0.9 <= o.ended - o.started < 5 for o in outcomes), outcomes
+
+
 @pytest.mark.long
 def test_on_demand_groups_threads_with_their_stacks(start_service):
     service = start_service(query="per_item", pool_size=2, query_latency_ms=500, request_timeout_ms=20000)
@@ -249,24 +267,36 @@ def test_the_helper_outlives_what_a_terminal_sends_and_ends_with_the_service(sta
     assert is_gone(helper)
 
 
-@pytest.mark.skipif(SANITIZED, reason="a sanitizer's threads take a megabyte each")
-def test_six_thousand_threads(start_service, tmp_path):
-    service = start_service(query="per_item", pool_size=20, pool_min=20, query_latency_ms=3000, dump_dir=tmp_path,
-                            request_timeout_ms=120000)
+def dump_six_thousand(service, dump_dir):
+    """(seconds on demand, seconds from SIGQUIT to the process's end, threads told, those of them with a stack)"""
     wait_for(lambda: service.pool_counts()["idle"] >= 12, "connections for the lists of six requests")
     threading.Thread(target=burst, args=(service, 6), kwargs={"items": 1000}, daemon=True).start()
     wait_for(lambda: service.metrics().value("flashover_fan_out_threads") >= 5900, "the fan-outs are there", 100)
-    for what in ("first", "next"):
-        from_s = time.monotonic()
-        groups = service.admin.get("/debug/threads").json()["groups"]
-        print(f"on demand, {what}: {sum(g['count'] for g in groups)} threads in {time.monotonic() - from_s:.2f} s")
-        assert sum(g["count"] for g in groups if g["state"] != "no answer") >= 5800
-    from_s = time.monotonic()
+    asked = time.monotonic()
+    groups = service.admin.get("/debug/threads").json()["groups"]
+    on_demand_s = time.monotonic() - asked
+    assert sum(g["count"] for g in groups if g["state"] != "no answer") >= 5800
+    before = set(dumps_in(dump_dir))
+    asked = time.monotonic()
     service.signal(signal.SIGQUIT)
     assert service.wait_end() == 2
-    took_s = time.monotonic() - from_s
-    found = entries((tmp_path / dumps_in(tmp_path)[0]).read_text())
-    print(f"on SIGQUIT, to the process's end: {sum(threads_of(head) for head, _ in found)} threads in {took_s:.2f} s")
-    assert sum(threads_of(head) for head, _ in found) >= 5800
-    assert sum(threads_of(head) for head, _ in found if "[no answer" not in head) >= 4000  # all, but for a busy machine
-    assert took_s < 10  # two on a machine that does nothing else
+    quit_s = time.monotonic() - asked
+    heads = [head for head, _ in entries((dump_dir / (set(dumps_in(dump_dir)) - before).pop()).read_text())]
+    return on_demand_s, quit_s, sum(map(threads_of, heads)), sum(threads_of(head) for head in heads if "[no answer" not in head)
+
+
+@pytest.mark.long
+@pytest.mark.alone
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer's threads take a megabyte each")
+def test_six_thousand_threads_within_two_seconds(start_service, tmp_path):
+    """A busy machine only ever makes it slower: the quickest of three lives counts."""
+    service = start_service(query="per_item", pool_size=20, pool_min=20, query_latency_ms=3000, dump_dir=tmp_path,
+                            request_timeout_ms=120000)
+    for life in range(3):
+        if life:
+            service.start()
+        on_demand_s, quit_s, told, with_stack = dump_six_thousand(service, tmp_path)
+        print(f"{told} threads, {with_stack} with a stack: on demand {on_demand_s:.2f} s, at the end {quit_s:.2f} s")
+        if on_demand_s <= 2 and quit_s <= 2 and min(told, with_stack) >= 5800:
+            return
+    raise AssertionError("not whole within 2 s in any of three lives")
