@@ -57,7 +57,7 @@ MOMENTS = {
 
 
 @pytest.mark.long
-@pytest.mark.xdist_group("demo")  # one at a time: it has one folder
+@pytest.mark.xdist_group("busy")  # it takes all that the machine has, and has one folder
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_ctrl_c_in_the_demo_leaves_nothing(moment):
     command = ["make", "-C", ROOT, "demo"] if "by make" in moment else [LAB, "demo"]
