@@ -89,7 +89,7 @@ def test_killed_under_load_and_restarted(start, own_postgres, query):
 def test_a_restart_with_ten_queries_in_flight(start, own_postgres):
     """Each of them ends, one way or the other, and none of them late."""
     count = 10
-    service = start(pool_size=count, pool_min=count, query_latency_ms=300, request_timeout_ms=5000)
+    service = start(pool_size=count, pool_min=count, query_latency_ms=2000, request_timeout_ms=20000)
     wait_for(lambda: service.pool_counts()["idle"] == count, "all are connected")
     outcomes = []
     thread = threading.Thread(target=lambda: outcomes.extend(burst(service, count, items=5)), daemon=True)
@@ -102,7 +102,7 @@ def test_a_restart_with_ten_queries_in_flight(start, own_postgres):
     assert len(outcomes) == count
     check_lawful(outcomes)
     assert {o.status for o in outcomes} <= {200, 502, 503}, summary(outcomes)
-    assert max(o.ended for o in outcomes) - began < 5, "none waited for its deadline"
+    assert max(o.ended for o in outcomes) - began < 20, "none waited for its deadline"
     wait_for(lambda: service.feed(1, items=3).status == 200, "it serves", timeout_s=WHOLE_AGAIN_S)
 
 

@@ -86,7 +86,9 @@ static void test_a_deadline_that_has_passed_is_an_error_at_once(void **state)
     open_pool(&fixture, 1, 1, 100);
     struct db_lease *lease = checkout(&fixture);
     int64_t least_ns = INT64_MAX;
-    for (int i = 0; i < 50; i++) {
+    /* the quickest counts: a busy machine may be slow fifty times in a row */
+    int64_t give_up_ns = clock_now_ns() + TEST_PATIENCE_NS;
+    for (int i = 0; i < 50 || (least_ns >= CLOCK_NS_PER_MS && clock_now_ns() < give_up_ns); i++) {
         int64_t took_ns = time_out(&fixture, i % 2 == 0 ? 0 : -CLOCK_NS_PER_S);
         least_ns = took_ns < least_ns ? took_ns : least_ns;
     }
