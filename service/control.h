@@ -34,8 +34,8 @@ bool control_reachable(struct control *control);
 int64_t control_backends(const struct control *control);
 
 /* Stores changes that toggles_check() has passed, and puts them in force before it returns. On a
- * connection of its own; at most 3 s. False: `failure`
- * says whether anything was changed, as that of toggle_store_change() does. */
+ * connection of its own; at most 3 s. False: `failure` says whether anything was changed, as that
+ * of toggle_store_change() does. */
 bool control_change_toggles(struct control *control, const json_t *changes, struct failure *failure)
     __attribute__((warn_unused_result));
 

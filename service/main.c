@@ -237,7 +237,7 @@ static void raise_descriptor_limit(void)
     (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* *all_done: no request was left behind, and no thread of one. */
+/* *all_done: no request of either port was left behind, and no thread of one. */
 static int serve(const sigset_t *signals, bool *all_done)
 {
     raise_descriptor_limit();
@@ -261,7 +261,9 @@ static int serve(const sigset_t *signals, bool *all_done)
         clock_sleep_until(clock_now_ns() + config.drain_delay_ms * CLOCK_NS_PER_MS);
     }
     *all_done = drain_requests(public, clock_now_ns() + STOP_TIMEOUT_NS);
-    http_server_stop(admin, clock_now_ns() + CLOCK_NS_PER_S); /* its handlers ask the control */
+    /* before the control and the pool, which its handlers ask */
+    if (http_server_stop(admin, clock_now_ns() + CLOCK_NS_PER_S) > 0)
+        *all_done = false;
     control_stop(service.control);
     db_pool_close(service.environment.pool);
     if (*all_done)

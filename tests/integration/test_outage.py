@@ -93,16 +93,16 @@ def test_a_restart_with_ten_queries_in_flight(start, own_postgres):
     wait_for(lambda: service.pool_counts()["idle"] == count, "all are connected")
     outcomes = []
     thread = threading.Thread(target=lambda: outcomes.extend(burst(service, count, items=5)), daemon=True)
-    began = time.monotonic()
     thread.start()
     wait_for(lambda: service.pool_counts()["used"] == count, "all are in flight")
+    killed = time.monotonic()
     own_postgres.kill()
     own_postgres.start()
     thread.join(timeout=WAIT_S)
     assert len(outcomes) == count
     check_lawful(outcomes)
     assert {o.status for o in outcomes} <= {200, 502, 503}, summary(outcomes)
-    assert max(o.ended for o in outcomes) - began < 20, "none waited for its deadline"
+    assert max(o.ended for o in outcomes) - killed < 5, "none waited for its deadline"
     wait_for(lambda: service.feed(1, items=3).status == 200, "it serves", timeout_s=WHOLE_AGAIN_S)
 
 

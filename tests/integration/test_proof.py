@@ -261,11 +261,15 @@ def test_nothing_is_left_after_a_signal(tmp_path, number):
 
 
 @pytest.mark.long
-def test_a_service_that_would_not_start(tmp_path):
-    write(tmp_path, GOOD.replace("[fault]", "[service]\nrequest_timeout_ms = 0\n[fault]"))
+@pytest.mark.parametrize("setting, said, named", [
+    ("[service]\nrequest_timeout_ms = 0", "the service would not start", "request-timeout-ms"),
+    ('[roles.flashover_app]\nno_such_thing = "1"', "", "no_such_thing"),
+])
+def test_what_service_or_database_refuse_is_one_line(tmp_path, setting, said, named):
+    write(tmp_path, GOOD.replace("[fault]", f"{setting}\n[fault]"))
     status, out, error = run_proof("--scenarios", tmp_path)
     assert status == 1 and "passed" not in out
-    assert error.startswith("proof: the service would not start") and "request-timeout-ms" in error and len(error.splitlines()) == 1
+    assert error.startswith(f"proof: {said}") and named in error and len(error.splitlines()) == 1
 
 
 @pytest.mark.long
@@ -289,11 +293,3 @@ def test_a_break_that_goes_unnoticed_is_told(tmp_path):
     assert status == 1 and out.splitlines()[-1] == "0 passed, 3 failed", out
     for break_, phases in (("fault=healthy", "fault"), ("fix=fault", "fix a fix"), ("non_fix=fix", "non-fix a non-fix")):
         assert f"a-scenario with {break_}: NOT NOTICED: {phases}\n" in out, out
-
-
-@pytest.mark.long
-def test_a_setting_that_the_database_refuses(tmp_path):
-    write(tmp_path, GOOD.replace("[fault]", '[roles.flashover_app]\nno_such_thing = "1"\n[fault]'))
-    status, out, error = run_proof("--scenarios", tmp_path)
-    assert status == 1 and "passed" not in out
-    assert error.startswith("proof: ") and "no_such_thing" in error and len(error.splitlines()) == 1
