@@ -27,6 +27,7 @@ def is_unproven(test):
     return not test["ok"] and len(test["did_not_count"]) == test["attempts"]
 
 
+@pytest.mark.alone
 def test_it_tells_the_truth(tmp_path):
     """All of it, once. A test that this machine was too busy for, as it says itself, gets another go alone; one that
     counts and fails does not."""

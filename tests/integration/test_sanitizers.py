@@ -32,11 +32,12 @@ def assert_clean(service):
 
 QUERIES = ["batched", "per_item", "bounded", "pipelined", "nested", "connect_per_item"]
 ONE_WRITER = {"batched", "pipelined"}  # where no map needs a lock
+TAKES_ALL = [pytest.mark.long, pytest.mark.xdist_group("busy")]
 TEN_SECONDS = {("nested", "tsan"), ("connect_per_item", "tsan"), ("connect_per_item", "asan")}
 
 
 @pytest.mark.parametrize("query, build", [
-    pytest.param(query, build, marks=[pytest.mark.long] if (query, build) in TEN_SECONDS else [])
+    pytest.param(query, build, marks=TAKES_ALL if (query, build) in TEN_SECONDS else [])
     for query in QUERIES for build in PROGRAMS])
 def test_safe_variants_are_clean(start_service, build, query):
     """A pool of one more than there are requests, so that nested ones find a connection for their items."""
