@@ -13,11 +13,18 @@ sys.path.insert(0, str(ROOT / "tests/integration"))
 from lab import Service  # noqa: E402
 
 RESULTS = ROOT / "build"
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def clear_away():
-    """A timeout's TERM clears everything away, as a Ctrl-C does; the logs of the lab's services go with the program."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """The first signal unwinds everything, a second one must not cut that short; the logs of the lab's services go with the program."""
+    def end(number, _):
+        for other in ENDING:
+            signal.signal(other, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    for number in ENDING:
+        signal.signal(number, end)
     atexit.register(remove_logs)
 
 
