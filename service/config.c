@@ -144,7 +144,7 @@ static void fill_table(struct config *config, struct option table[FIXED_OPTIONS 
          .value = &config->query_latency_ms,
          .fallback = "5",
          .min = 0,
-         .max = 10000,
+         .max = 60000,
          .argument = "MS",
          .help = "a round trip's cost, spent in the server per statement"},
         {.name = "items",

@@ -11,6 +11,7 @@ from lab import Lock, Service, wait_for
 
 LOCK_EVERY_S = 1.0  # a job that comes each second, locks, and forgets to commit
 FAILURES_PER_CONNECTION = 2
+OUTLIVED = {"query_latency_ms": 60000, "request_timeout_ms": 120000}  # a phase's end ends these queries, also on a slow machine
 
 
 def wait_until_full(service):
@@ -101,7 +102,7 @@ class CrashLoop(Disturbance):
     def before_service(self, options, roles):
         pool, slots = options["pool_size"], roles["flashover_app"]["connection_limit"]
         for _ in range(-(-slots // pool)):
-            with Service(self.postgres, **{**options, "query_latency_ms": 10000, "request_timeout_ms": 30000}) as victim:
+            with Service(self.postgres, **{**options, **OUTLIVED}) as victim:
                 self._crash(victim, pool)
 
     @staticmethod
