@@ -51,10 +51,13 @@ static bool is_idle(struct readiness *readiness)
         return false;
     }
     service_sample_parse(&sample, readiness->answer.data ? readiness->answer.data : "");
-    bool idle = !(sample.pool_used > 0) && !(sample.pool_pending > 0);
+    /* What the page lacks is NAN, and not waited for. */
+    double used = sample.pool_used > 0 ? sample.pool_used : 0;
+    double pending = sample.pool_pending > 0 ? sample.pool_pending : 0;
+    bool idle = used == 0 && pending == 0;
     if (!idle)
-        snprintf(readiness->last, sizeof readiness->last, "%.0f connections are still in use",
-                 sample.pool_used);
+        snprintf(readiness->last, sizeof readiness->last,
+                 "%.0f connections are still in use, and %.0f waited for", used, pending);
     return idle;
 }
 
