@@ -11,6 +11,15 @@ static json_int_t ms(int64_t ns)
     return (json_int_t)(ns / CLOCK_NS_PER_MS);
 }
 
+/* A message that was cut short may end within a letter, and an address may be in any letters: what
+ * is not UTF-8 would be refused, and with it the whole document. */
+static json_t *make_string(const char *text)
+{
+    char clean[FAILURE_MESSAGE_SIZE];
+    text_one_line(text, clean, sizeof clean);
+    return json_string(clean);
+}
+
 static json_t *describe_holder(const struct db_holder *holder, int64_t now_ns)
 {
     static const char *const states[] = {[DB_CONN_IDLE] = "none",
@@ -40,8 +49,8 @@ static json_t *describe_connect_failure(const struct db_pool_view *view)
 {
     if (view->connect_failure.kind == FAILURE_NONE)
         return json_null();
-    return json_pack("{s:s, s:s, s:I, s:I}", "error", view->connect_failure.message, "sqlstate",
-                     view->connect_failure.sqlstate, "age_ms",
+    return json_pack("{s:o, s:s, s:I, s:I}", "error", make_string(view->connect_failure.message),
+                     "sqlstate", view->connect_failure.sqlstate, "age_ms",
                      ms(view->at_ns - view->connect_failure_ns), "failures_in_a_row",
                      (json_int_t)view->connect_failures);
 }
@@ -51,12 +60,13 @@ static json_t *describe(const struct db_pool_view *view)
     json_t *holders = json_array();
     for (unsigned i = 0; i < view->holder_count; i++)
         json_array_append_new(holders, describe_holder(&view->holders[i], view->at_ns));
-    return json_pack(
-        "{s:I, s:s, s:I, s:o, s:I, s:o, s:s, s:s, s:o}", "age_ms", ms(clock_now_ns() - view->at_ns),
-        "state", db_pool_state_name(view->counts.state), "generation",
-        (json_int_t)view->counts.generation, "counts", describe_counts(&view->counts), "waited_ms",
-        ms(view->waited_ns), "last_connect_error", describe_connect_failure(view), "verdict",
-        db_pool_verdict_name(view->verdict), "evidence", view->evidence, "holders", holders);
+    return json_pack("{s:I, s:s, s:I, s:o, s:I, s:o, s:s, s:o, s:o}", "age_ms",
+                     ms(clock_now_ns() - view->at_ns), "state",
+                     db_pool_state_name(view->counts.state), "generation",
+                     (json_int_t)view->counts.generation, "counts", describe_counts(&view->counts),
+                     "waited_ms", ms(view->waited_ns), "last_connect_error",
+                     describe_connect_failure(view), "verdict", db_pool_verdict_name(view->verdict),
+                     "evidence", make_string(view->evidence), "holders", holders);
 }
 
 json_t *pool_json_look(struct db_pool *pool, enum db_pool_moment moment)
