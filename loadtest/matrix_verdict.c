@@ -93,8 +93,8 @@ static void explain_crash(struct text *out, const struct matrix_cell *cell)
         return;
     }
     text_addf(out,
-              "The process died %u time%s: threads of one request wrote to its map at the same "
-              "time, and that ends the whole process. %" PRIu64 " of %" PRIu64
+              "The process died %u time%s. Two threads that write to this map at the same time end "
+              "it, and each death's last words are in its log. %" PRIu64 " of %" PRIu64
               " requests were cut off or found nobody there; ",
               figures->crashes, figures->crashes == 1 ? "" : "s", figures->refused_or_reset,
               figures->scheduled);
