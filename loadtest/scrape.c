@@ -9,6 +9,8 @@
 
 #define INTERVAL_NS     (250 * CLOCK_NS_PER_MS)
 #define LOOK_TIMEOUT_MS 2000
+/* In an HTTP status's place: an answer without a start time is none of the service's. */
+#define NOT_METRICS (-1)
 /* Less than any restart takes, more than the last digit of a printed time. */
 #define SAME_START_S 0.001
 
@@ -62,8 +64,7 @@ static void take_sample(struct scrape_result *result, const struct service_sampl
     result->last = *now;
 }
 
-/* Returns the HTTP status, 0 when nothing answered; an answer without a start time counts as none
- * of ours: 404. */
+/* Returns the HTTP status, 0 when nothing answered, or NOT_METRICS. */
 static int look(struct scrape *scrape)
 {
     char why[256];
@@ -73,7 +74,7 @@ static int look(struct scrape *scrape)
     if (status == 200) {
         service_sample_parse(&now, scrape->page.data ? scrape->page.data : "");
         if (isnan(now.start_time_s))
-            status = 404;
+            status = NOT_METRICS;
     }
     struct service_point point = {.at_ns = clock_now_ns(), .is_up = status == 200};
     CHECK_PTHREAD(pthread_mutex_lock(&scrape->lock));
@@ -145,6 +146,8 @@ struct scrape *scrape_start(const char *admin_url, const char *token_file, const
         if (!pthread_create(&scrape->thread, NULL, scrape_main, scrape))
             return scrape;
         snprintf(why, why_size, "cannot start a thread");
+    } else if (status == NOT_METRICS) {
+        snprintf(why, why_size, "%s/metrics is not the service's metrics", admin_url);
     } else {
         snprintf(why, why_size, "%s/metrics answered %d, not the service's metrics%s", admin_url,
                  status, status == 401 ? " (see --admin-token-file)" : "");
