@@ -48,12 +48,14 @@ static json_t *point_json(const struct service_point *point)
                      run_json_number(sample->backends), "threads", threads);
 }
 
-/* Of the looks in a slot, the one that shows most: down beats up, more waiters beat fewer. */
+/* Of the looks in a slot, the one that shows most: down beats up, more waiters beat fewer, and
+ * these a page that does not name them. */
 static bool shows_more(const struct service_point *a, const struct service_point *b)
 {
     if (a->is_up != b->is_up)
         return b->is_up;
-    return a->is_up && a->sample.pool_pending >= b->sample.pool_pending;
+    return a->is_up &&
+           (isnan(b->sample.pool_pending) || a->sample.pool_pending >= b->sample.pool_pending);
 }
 
 static const struct service_point *point_of(const struct load_result *result, unsigned slot)
