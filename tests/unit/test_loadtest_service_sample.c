@@ -66,9 +66,9 @@ static void test_lines_without_end_are_passed_over(void **state)
 {
     (void)state;
     static char page[4096];
-    int used = snprintf(page, sizeof page, "flashover_config_items{a=\"%0*d\"} 1\n", 480, 0);
+    snprintf(page, sizeof page, "flashover_config_items{a=\"%0*d\"} 1\n", 480, 0);
     assert_true(items_of(page) == 1);
-    used = snprintf(page, sizeof page, "flashover_config_items{a=\"%0*d\"} 1\n", 600, 0);
+    int used = snprintf(page, sizeof page, "flashover_config_items{a=\"%0*d\"} 1\n", 600, 0);
     snprintf(page + used, sizeof page - (size_t)used, "flashover_config_items 2\n");
     assert_true(items_of(page) == 2);
     used = snprintf(page, sizeof page, "flashover_config_items %0*d\n", 1200, 1);
