@@ -105,15 +105,19 @@ class CrashLoop(Disturbance):
             with Service(self.postgres, **{**options, **OUTLIVED}) as victim:
                 self._crash(victim, pool)
 
-    @staticmethod
-    def _crash(victim, pool):
+    def _asleep(self):
+        """The backends that have begun with a query's latency."""
+        return {pid for pid, in self.postgres.query("SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'")}
+
+    def _crash(self, victim, pool):
+        earlier = self._asleep()
         threads = [threading.Thread(target=FailedRequests._fail, args=(victim,), daemon=True) for _ in range(pool)]
         for thread in threads:
             thread.start()
 
         def at_work():
-            view = victim.pool()
-            return view["counts"]["used"] == pool or view["last_connect_error"]
+            """As the server sees it: a connection that is checked out may not have sent its query yet."""
+            return len(self._asleep() - earlier) == pool or victim.pool()["last_connect_error"]
 
         try:
             wait_for(at_work, "all connections are at work, or the server is full", 15)
