@@ -102,7 +102,7 @@ static void test_the_ranges_of_the_options(void **state)
         {"--max-waiters", "0", "1000000", "-1", "1000001"},
         {"--request-timeout-ms", "1", "600000", "0", "600001"},
         {"--checkout-timeout-ms", "0", "600000", "-1", "600001"},
-        {"--query-latency-ms", "0", "10000", "-0.1", "10000.1"},
+        {"--query-latency-ms", "0", "60000", "-0.1", "60000.1"},
         {"--items", "1", "1000", "0", "1001"},
         {"--max-connections", "1", "30000", "0", "30001"},
         {"--max-threads", "1", "30000", "0", "30001"},
