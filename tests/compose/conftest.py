@@ -1,4 +1,4 @@
-"""One lab in containers for each file; what its steps took is printed at the end."""
+"""One lab in containers for the session; what its steps took is printed at the end."""
 import signal
 
 import pytest
@@ -11,18 +11,7 @@ figures = Figures()
 def pytest_configure(config):
     # So that a timeout's or a CI's TERM takes the containers away as a Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if not hasattr(config, "workerinput"):
-        take_away_killed_runs()
-
-
-def pytest_sessionfinish(session):
-    """A worker's figures go to the process that prints them all."""
-    if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["figures"] = dict(figures)
-
-
-def pytest_testnodedown(node):
-    figures.update(getattr(node, "workeroutput", {}).get("figures", {}))
+    take_away_killed_runs()
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +20,13 @@ def measured():
 
 
 @pytest.fixture(scope="session")
-def lab(measured):
+def built(measured):
+    """The image of the service and the load tester, of the code as it is."""
+    measured.time("build", Compose("build"), "build")
+
+
+@pytest.fixture(scope="session")
+def lab(built, measured):
     """Up and healthy."""
     with Compose("lab") as compose:
         measured.time("up, until all are healthy", compose.up)

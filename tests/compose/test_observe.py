@@ -19,7 +19,7 @@ QUERIES = [(panel["title"], target["expr"]) for panel in PANELS for target in pa
 
 
 @pytest.fixture(scope="module")
-def watched(measured):
+def watched(built, measured):
     with Compose("observe", profile="observe") as compose:
         measured.time("observe: up, until all are healthy", compose.up)
         compose.log_in()

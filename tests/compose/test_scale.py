@@ -21,7 +21,7 @@ STARVING_LOAD = {**HUNGRY_LOAD, "items": 300}  # more than any pool serves in ti
 
 
 @pytest.fixture(scope="module")
-def scaled(measured):
+def scaled(built, measured):
     with Compose("scale", profile="scale") as compose:
         measured.time("scale: up, until all are healthy", compose.up)
         compose.log_in()
@@ -89,7 +89,7 @@ def test_three_pools_go_through_few_connections(fixed):
     assert not any("53300" in fixed("logs", "--no-color", replica) for replica in REPLICAS)
 
 
-def test_without_the_pooler_the_server_is_full():
+def test_without_the_pooler_the_server_is_full(built):
     """Both ways: the same replicas, straight to the database."""
     with Compose("direct", profile="scale", FLASHOVER_DATABASE_ADDRESS="database:5432") as direct:
         direct.up()
