@@ -21,6 +21,7 @@ def clear_away():
     def end(number, _):
         for other in ENDING:
             signal.signal(other, signal.SIG_IGN)
+        os.write(2, b"interrupted: clearing away what runs\n")
         raise SystemExit(128 + number)
 
     for number in ENDING:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from http_client import Client
-from loadtest_support import DEADLINE_S, ITEMS, LOADTEST, check_ledger, environment, wait_for
+from loadtest_support import DEADLINE_S, ITEMS, LOADTEST, check_ledger, clean_environment, wait_for
 from stall_server import StallServer
 
 OPTIONS = {"listen": "127.0.0.1:0"}
@@ -29,7 +29,7 @@ class LoadServer:
         self.log_file.unlink(missing_ok=True)
         with open(self.log_file, "wb") as log:
             self.process = subprocess.Popen([self.program, "serve", *self.arguments], stdout=log, stderr=log,
-                                            stdin=subprocess.DEVNULL, env=environment())
+                                            stdin=subprocess.DEVNULL, env=clean_environment())
         wait_for(lambda: self.started() or self.process.poll() is not None)
         assert self.process.poll() is None, self.log()
         self.port = self.started()["port"]

@@ -1,14 +1,14 @@
 """What the tests of the load tester share: its program, its books, and waiting for a condition."""
 import json
 import os
-import socket
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
-BUILD = Path(os.environ.get("FLASHOVER_BUILD", Path(__file__).resolve().parents[2] / "build"))
+import lab
+from lab import BUILD, clean_environment
+
 LOADTEST = Path(os.environ.get("FLASHOVER_LOADTEST", BUILD / "loadtest"))
 ITEMS = 10
 DEADLINE_S = 60  # for anything that a test waits for; generous, machines are busy
@@ -16,14 +16,9 @@ DEADLINE_S = 60  # for anything that a test waits for; generous, machines are bu
 OUTCOMES = ["ok", "wrong", "http_error", "protocol_error", "timeout", "connect_error", "reset", "in_flight_at_end"]
 
 
-def environment():
-    """Options come from FLASHOVER_* too; a test must not see those of the shell it runs in."""
-    return {k: v for k, v in os.environ.items() if not k.startswith("FLASHOVER_")}
-
-
 def loadtest(*arguments):
     return subprocess.run(
-        [LOADTEST, *map(str, arguments)], capture_output=True, text=True, timeout=DEADLINE_S, env=environment()
+        [LOADTEST, *map(str, arguments)], capture_output=True, text=True, timeout=DEADLINE_S, env=clean_environment()
     )
 
 
@@ -31,7 +26,7 @@ def start_loadtest(*arguments, nofile=None):
     """nofile: how many descriptors it may have."""
     limits = ["prlimit", f"--nofile={nofile}", "--"] if nofile else []
     return subprocess.Popen([*limits, LOADTEST, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            text=True, env=environment())
+                            text=True, env=clean_environment())
 
 
 def check_ledger(result):
@@ -54,10 +49,7 @@ def check_ledger(result):
 
 
 def wait_for(condition):
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
+    return lab.wait_for(condition, "it did not happen in time", DEADLINE_S, 0.005)
 
 
 class Run:
@@ -94,9 +86,3 @@ def run(tmp_path):
         return Run(loadtest("run", "--url", url, "--items", ITEMS, "--json", path, *given, *arguments), path)
 
     return start
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -5,8 +5,9 @@ import time
 
 import pytest
 
+from lab import free_port
 from loadtest_support import (  # noqa: F401 (run is a fixture)
-    DEADLINE_S, ITEMS, check_ledger, free_port, loadtest, run, start_loadtest, wait_for,
+    DEADLINE_S, ITEMS, check_ledger, loadtest, run, start_loadtest, wait_for,
 )
 from stall_server import Answer, StallServer, feed_body, feed_items
 

@@ -6,8 +6,9 @@ import time
 import pytest
 
 from lab import Service
+from lab import free_port
 from loadtest_support import (  # noqa: F401 (run is a fixture)
-    DEADLINE_S, ITEMS, free_port, loadtest, run, start_loadtest, wait_for,
+    DEADLINE_S, ITEMS, loadtest, run, start_loadtest, wait_for,
 )
 from stall_server import Answer, StallServer
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from loadtest_support import DEADLINE_S, LOADTEST, environment, loadtest, start_loadtest, wait_for
+from loadtest_support import DEADLINE_S, LOADTEST, clean_environment, loadtest, start_loadtest, wait_for
 
 pytestmark = pytest.mark.long
 ATTEMPTS = 3
@@ -18,7 +18,7 @@ TESTS = [f"T{number}" for number in range(1, 10)]
 def selftest(path, *arguments):
     """Runs it; (exit status, output, {test: its JSON})."""
     done = subprocess.run([LOADTEST, "selftest", "--json", path, *arguments], capture_output=True, text=True,
-                          timeout=3 * DEADLINE_S, env=environment())
+                          timeout=3 * DEADLINE_S, env=clean_environment())
     return done.returncode, done.stdout + done.stderr, {t["test"]: t for t in json.loads(path.read_text())["tests"]}
 
 
@@ -104,7 +104,7 @@ class Served:
 
     def __init__(self, name):
         self.process = subprocess.Popen([LOADTEST, "selftest", "--serve", name], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True, env=environment())
+                                        stdout=subprocess.PIPE, text=True, env=clean_environment())
         self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}/v1/feeds/7"
 
     def __enter__(self):

@@ -29,6 +29,14 @@ double json_number_at(const json_t *root, const char *path)
     return json_number_value(found);
 }
 
+json_int_t json_integer_at(const json_t *root, const char *path)
+{
+    const json_t *found = json_at(root, path);
+    if (!json_is_integer(found))
+        fail_msg("'%s' is no integer", path);
+    return json_integer_value(found);
+}
+
 const char *json_text_at(const json_t *root, const char *path)
 {
     const char *text = json_string_value(json_at(root, path));

@@ -9,6 +9,7 @@ const json_t *json_at(const json_t *root, const char *path);
 
 /* An integer or a real. */
 double json_number_at(const json_t *root, const char *path);
+json_int_t json_integer_at(const json_t *root, const char *path);
 const char *json_text_at(const json_t *root, const char *path);
 
 /* The object there has exactly these keys, which blanks separate. */

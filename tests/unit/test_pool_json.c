@@ -2,6 +2,7 @@
  * stub. */
 #include "service/pool_json.h"
 
+#include "tests/unit/json_expect.h"
 #include "tests/unit/pool_fixture.h"
 
 #include "service/thread_state.h"
@@ -41,19 +42,6 @@ static struct counts count(struct fixture *fixture)
     struct counts counts = read_counts(document);
     json_decref(document);
     return counts;
-}
-
-static const char *string_of(json_t *object, const char *name)
-{
-    const char *string = json_string_value(json_object_get(object, name));
-    assert_non_null(string);
-    return string;
-}
-
-static json_int_t integer_of(json_t *object, const char *name)
-{
-    assert_true(json_is_integer(json_object_get(object, name)));
-    return json_integer_value(json_object_get(object, name));
 }
 
 static void test_a_pool_at_rest(void **state)
@@ -110,14 +98,14 @@ static void test_a_holder_is_told_by_thread_request_and_place(void **state)
     assert_int_equal(json_array_size(holders), 1);
     json_t *holder = json_array_get(holders, 0);
     assert_int_equal(json_object_size(holder), 9);
-    assert_int_equal(integer_of(holder, "connection_id"), 1);
-    assert_int_equal(integer_of(holder, "backend_pid"), connection->id);
-    assert_int_equal(integer_of(holder, "thread"), thread_state_tid());
+    assert_int_equal(json_integer_at(holder, "connection_id"), 1);
+    assert_int_equal(json_integer_at(holder, "backend_pid"), connection->id);
+    assert_int_equal(json_integer_at(holder, "thread"), thread_state_tid());
     assert_true(json_is_true(json_object_get(holder, "thread_alive")));
-    assert_string_equal(string_of(holder, "request_id"), "r-17");
-    assert_in_range(integer_of(holder, "age_ms"), 0, TEST_PATIENCE_NS / CLOCK_NS_PER_MS);
-    assert_string_equal(string_of(holder, "query"), "feed");
-    assert_string_equal(string_of(holder, "call_site"), "query.c:run");
+    assert_string_equal(json_text_at(holder, "request_id"), "r-17");
+    assert_in_range(json_integer_at(holder, "age_ms"), 0, TEST_PATIENCE_NS / CLOCK_NS_PER_MS);
+    assert_string_equal(json_text_at(holder, "query"), "feed");
+    assert_string_equal(json_text_at(holder, "call_site"), "query.c:run");
     assert_int_equal(read_counts(now).used, 1);
     json_decref(now);
     db_pool_checkin(fixture.pool, &lease);
@@ -140,7 +128,7 @@ static void test_a_holders_transaction_is_named(void **state)
         atomic_store(&connection->state, left);
         json_t *now = look(&fixture, DB_POOL_NOW);
         json_t *holder = json_array_get(json_object_get(now, "holders"), 0);
-        assert_string_equal(string_of(holder, "transaction"), names[left]);
+        assert_string_equal(json_text_at(holder, "transaction"), names[left]);
         json_decref(now);
     }
     db_pool_checkin(fixture.pool, &lease);
@@ -201,10 +189,10 @@ static void test_a_cleared_pool_is_paused_and_a_generation_on(void **state)
     stub_set_gate(&fixture.stub, true);
     db_pool_clear(fixture.pool, &cause, false);
     json_t *now = look(&fixture, DB_POOL_NOW);
-    assert_string_equal(string_of(now, "state"), "paused");
-    assert_int_equal(integer_of(now, "generation"), 1);
-    assert_string_equal(string_of(now, "verdict"), "paused");
-    assert_non_null(strstr(string_of(now, "evidence"), "generation 1"));
+    assert_string_equal(json_text_at(now, "state"), "paused");
+    assert_int_equal(json_integer_at(now, "generation"), 1);
+    assert_string_equal(json_text_at(now, "verdict"), "paused");
+    assert_non_null(strstr(json_text_at(now, "evidence"), "generation 1"));
     json_decref(now);
     stub_set_gate(&fixture.stub, false);
     close_pool(&fixture);
@@ -252,11 +240,11 @@ static void test_a_leak_is_told_as_it_was_at_the_timeout(void **state)
     then = look(&fixture, DB_POOL_AT_LAST_TIMEOUT);
     json_t *holder = json_array_get(json_object_get(then, "holders"), 0);
     assert_true(json_is_false(json_object_get(holder, "thread_alive")));
-    assert_string_equal(string_of(holder, "request_id"), "r-1");
-    assert_in_range(integer_of(holder, "age_ms"), 30, TEST_PATIENCE_NS / CLOCK_NS_PER_MS);
-    assert_in_range(integer_of(then, "waited_ms"), 30, TEST_PATIENCE_NS / CLOCK_NS_PER_MS);
-    assert_string_equal(string_of(then, "verdict"), "leak");
-    assert_non_null(strstr(string_of(then, "evidence"), "1 of 1 connections"));
+    assert_string_equal(json_text_at(holder, "request_id"), "r-1");
+    assert_in_range(json_integer_at(holder, "age_ms"), 30, TEST_PATIENCE_NS / CLOCK_NS_PER_MS);
+    assert_in_range(json_integer_at(then, "waited_ms"), 30, TEST_PATIENCE_NS / CLOCK_NS_PER_MS);
+    assert_string_equal(json_text_at(then, "verdict"), "leak");
+    assert_non_null(strstr(json_text_at(then, "evidence"), "1 of 1 connections"));
     assert_int_equal(read_counts(then).used, 1);
     json_decref(then);
     assert_int_equal(count(&fixture).used, 0);
@@ -299,12 +287,12 @@ static void test_the_last_connect_error_is_told(void **state)
     json_t *now = look_at_a_refused_pool("no room");
     json_t *error = json_object_get(now, "last_connect_error");
     assert_int_equal(json_object_size(error), 4);
-    assert_string_equal(string_of(error, "error"), "no room");
-    assert_string_equal(string_of(error, "sqlstate"), "53300");
-    assert_in_range(integer_of(error, "age_ms"), 0, TEST_PATIENCE_NS / CLOCK_NS_PER_MS);
-    assert_in_range(integer_of(error, "failures_in_a_row"), 1, 1000);
-    assert_string_equal(string_of(now, "verdict"), "server_full");
-    assert_non_null(strstr(string_of(now, "evidence"), "no room"));
+    assert_string_equal(json_text_at(error, "error"), "no room");
+    assert_string_equal(json_text_at(error, "sqlstate"), "53300");
+    assert_in_range(json_integer_at(error, "age_ms"), 0, TEST_PATIENCE_NS / CLOCK_NS_PER_MS);
+    assert_in_range(json_integer_at(error, "failures_in_a_row"), 1, 1000);
+    assert_string_equal(json_text_at(now, "verdict"), "server_full");
+    assert_non_null(strstr(json_text_at(now, "evidence"), "no room"));
     json_decref(now);
 }
 
@@ -320,8 +308,8 @@ static void test_a_message_that_is_cut_within_a_letter_hides_nothing(void **stat
         for (; size + 2 < sizeof message; size += 2)
             memcpy(message + size, "\xc3\xbc", 3);
         json_t *now = look_at_a_refused_pool(message);
-        assert_string_equal(string_of(now, "verdict"), "server_full");
-        assert_non_null(strstr(string_of(now, "evidence"), "\xc3\xbc\xc3\xbc"));
+        assert_string_equal(json_text_at(now, "verdict"), "server_full");
+        assert_non_null(strstr(json_text_at(now, "evidence"), "\xc3\xbc\xc3\xbc"));
         json_decref(now);
     }
 }

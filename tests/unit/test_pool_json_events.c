@@ -1,6 +1,7 @@
 /* The pool's flight recorder as JSON lines, and the file that they go to. */
 #include "service/pool_json.h"
 
+#include "tests/unit/json_expect.h"
 #include "tests/unit/pool_fixture.h"
 
 #include "service/thread_state.h"
@@ -43,24 +44,11 @@ static void free_events(json_t *events[EVENTS], size_t count)
         json_decref(events[i]);
 }
 
-static const char *string_of(json_t *object, const char *name)
-{
-    const char *string = json_string_value(json_object_get(object, name));
-    assert_non_null(string);
-    return string;
-}
-
-static json_int_t integer_of(json_t *object, const char *name)
-{
-    assert_true(json_is_integer(json_object_get(object, name)));
-    return json_integer_value(json_object_get(object, name));
-}
-
 /* The first event of this name. */
 static json_t *find(json_t *const events[EVENTS], size_t count, const char *name)
 {
     for (size_t i = 0; i < count; i++)
-        if (strcmp(string_of(events[i], "event"), name) == 0)
+        if (strcmp(json_text_at(events[i], "event"), name) == 0)
             return events[i];
     fail_msg("there is no event %s", name);
     return NULL;
@@ -89,19 +77,20 @@ static void test_events_have_what_their_type_has(void **state)
     size_t count = read_events(&fixture, "host \"x\":1", events);
     assert_int_equal(count, COUNT);
     for (size_t i = 0; i < COUNT; i++) {
-        assert_string_equal(string_of(events[i], "event"), order[i]);
-        assert_string_equal(string_of(events[i], "address"), "host \"x\":1");
-        assert_int_equal(strlen(string_of(events[i], "time")), strlen("2026-01-31T23:59:59.999Z"));
-        assert_true(integer_of(events[i], "thread") > 0);
+        assert_string_equal(json_text_at(events[i], "event"), order[i]);
+        assert_string_equal(json_text_at(events[i], "address"), "host \"x\":1");
+        assert_int_equal(strlen(json_text_at(events[i], "time")),
+                         strlen("2026-01-31T23:59:59.999Z"));
+        assert_true(json_integer_at(events[i], "thread") > 0);
         assert_int_equal(has(events[i], "connectionId"), i >= 3);
         assert_int_equal(has(events[i], "durationMS"), i == 4 || i == 5);
         assert_false(has(events[i], "reason"));
         assert_false(has(events[i], "interruptInUseConnections"));
         assert_int_equal(has(events[i], "request_id"), i == 2 || i >= 5);
     }
-    assert_int_equal(integer_of(events[6], "connectionId"), 1);
-    assert_int_equal(integer_of(events[6], "thread"), thread_state_tid());
-    assert_string_equal(string_of(events[6], "request_id"), "r-9");
+    assert_int_equal(json_integer_at(events[6], "connectionId"), 1);
+    assert_int_equal(json_integer_at(events[6], "thread"), thread_state_tid());
+    assert_string_equal(json_text_at(events[6], "request_id"), "r-9");
     free_events(events, count);
     close_pool(&fixture);
 }
@@ -126,13 +115,13 @@ static void test_events_give_reasons_and_durations(void **state)
     leave(&holder);
     size_t count = read_events(&fixture, "stub:1", events);
     json_t *failed = find(events, count, "ConnectionCheckOutFailed");
-    assert_string_equal(string_of(failed, "reason"), "timeout");
+    assert_string_equal(json_text_at(failed, "reason"), "timeout");
     double waited_ms = json_real_value(json_object_get(failed, "durationMS"));
     assert_true(waited_ms >= 30 && waited_ms < (double)TEST_PATIENCE_NS / CLOCK_NS_PER_MS);
     assert_false(has(failed, "connectionId"));
     assert_true(json_is_true(json_object_get(find(events, count, "ConnectionPoolCleared"),
                                              "interruptInUseConnections")));
-    assert_string_equal(string_of(find(events, count, "ConnectionClosed"), "reason"), "stale");
+    assert_string_equal(json_text_at(find(events, count, "ConnectionClosed"), "reason"), "stale");
     free_events(events, count);
     stub_set_gate(&fixture.stub, false);
     close_pool(&fixture);
