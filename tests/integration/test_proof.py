@@ -273,7 +273,7 @@ def test_what_service_or_database_refuse_is_one_line(tmp_path, setting, said, na
 
 
 @pytest.mark.long
-@pytest.mark.xdist_group("busy")  # judged by how fast the machine is
+@pytest.mark.alone
 @pytest.mark.parametrize("scenario", [QUICK, "lost-updates"])  # a cure of the database's, and toggles
 @pytest.mark.parametrize("kind, said", [
     ("fault=healthy", "fault: NO SYMPTOM within"), ("fix=fault", "NOT CLEAN: wanted"), ("non_fix=fix", "NO SYMPTOM within"),
@@ -285,7 +285,7 @@ def test_it_turns_red_when_broken_on_purpose(scenario, kind, said):
 
 
 @pytest.mark.long
-@pytest.mark.xdist_group("busy")  # judged by how fast the machine is
+@pytest.mark.alone
 def test_a_break_that_goes_unnoticed_is_told(tmp_path):
     """A scenario whose symptom is there whatever is exchanged proves nothing."""
     write(tmp_path, GOOD.replace("bad > 0", "wrong == 0").replace("checkout_timeouts > 0", "crashes == 0"))
