@@ -87,8 +87,23 @@ int command_toggle(const struct config *config, int count, char *const *assignme
     return done ? 0 : 1;
 }
 
-/* A socket to the public port; an address that means "all interfaces" is reached over loopback. -1
- * on failure. */
+/* A socket to one of the addresses that a name has. -1 on failure. */
+static int connect_socket(const struct addrinfo *to)
+{
+    const struct timeval timeout = {.tv_sec = HEALTH_TIMEOUT_S};
+    int fd = socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool ok = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout) == 0 &&
+              setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout) == 0 &&
+              connect(fd, to->ai_addr, to->ai_addrlen) == 0;
+    if (!ok && fd >= 0) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+/* A socket to the public port, by the first of its addresses where somebody listens; one that means
+ * "all interfaces" is reached over loopback. -1 on failure. */
 static int connect_to(const char *address)
 {
     char host[256];
@@ -96,7 +111,6 @@ static int connect_to(const char *address)
     uint16_t port;
     struct addrinfo *found = NULL;
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    const struct timeval timeout = {.tv_sec = HEALTH_TIMEOUT_S};
     if (options_split_address(address, host, sizeof host, &port) != 0)
         return -1;
     if (strcmp(host, "0.0.0.0") == 0)
@@ -106,15 +120,10 @@ static int connect_to(const char *address)
     snprintf(port_text, sizeof port_text, "%u", port);
     if (getaddrinfo(host, port_text, &hints, &found) != 0)
         return -1;
-    int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool ok = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout) == 0 &&
-              setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout) == 0 &&
-              connect(fd, found->ai_addr, found->ai_addrlen) == 0;
+    int fd = -1;
+    for (const struct addrinfo *to = found; to && fd < 0; to = to->ai_next)
+        fd = connect_socket(to);
     freeaddrinfo(found);
-    if (!ok && fd >= 0) {
-        close(fd);
-        fd = -1;
-    }
     return fd;
 }
 
