@@ -281,6 +281,13 @@ interventions:
 	@$(MAKE) --no-print-directory -s $(JOBS) build
 	@$(if $(ONLY),ONLY="$(ONLY)") tests/incident/interventions
 
+# The fire that the example postmortem tells, from release to repair; 100 s.
+.PHONY: drill
+drill:
+	@deploy/deps.sh build run test
+	@$(MAKE) --no-print-directory -s $(JOBS) build
+	@exec tests/incident/drill
+
 # Takes what the experiments left in build/ into docs/findings.json, and fills the documents' blocks from that.
 .PHONY: findings
 findings:

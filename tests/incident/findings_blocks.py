@@ -1,4 +1,4 @@
-"""The blocks of documents that a program writes: where they are, filling them, and whether they still are what it wrote.
+"""The blocks of documents that a program writes: where they are, filling them, whether they still are what it wrote, and tables for them.
 
     <!-- findings: NAME -->
     <!-- Written by `make findings` from …; not by hand. -->
@@ -54,3 +54,8 @@ def problems(text, contents):
         return [str(broken)]
     return [f"the block '{name}' is not what its record says; change the record by measuring, and run make findings"
             for name in there if there[name] != wanted[name]]
+
+
+def markdown(header, rows):
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -1,7 +1,7 @@
 """docs/findings.json: what the blocks of findings in the documents are made from. The experiments take hours and some of them another machine, so the record is
 committed, and `make findings` brings it up to date with what is in build/.
 
-    {"demo": {…} or null, "orphans": {…} or null, "interventions": {row: {…}}, "proof": {processors: {scenario: {…}}}}
+    {"demo": {…} or null, "orphans": {…} or null, "drill": {…} or null, "interventions": {row: {…}}, "proof": {processors: {scenario: {…}}}}
 """
 import json
 import re
@@ -11,7 +11,7 @@ from intervention_rows import ROWS
 
 
 def nothing():
-    return {"demo": None, "orphans": None, "interventions": {}, "proof": {}}
+    return {"demo": None, "orphans": None, "drill": None, "interventions": {}, "proof": {}}
 
 
 def read(path):
@@ -37,10 +37,16 @@ def of_demo(demo, printed):
     return {**demo, "cells": cells, "printed": table[0].splitlines() if table else []}
 
 
+def of_drill(drill):
+    """Only one that went as the postmortem tells."""
+    return drill if drill and not drill["problems"] else None
+
+
 def collect(results):
     """What the experiments left in a folder."""
     demo, printed = read(results / "demo/matrix.json"), results / "demo/output.txt"
-    found = {**nothing(), "demo": demo and of_demo(demo, printed.read_text()), "orphans": read(results / "orphans/orphans.json")}
+    found = {**nothing(), "demo": demo and of_demo(demo, printed.read_text()), "orphans": read(results / "orphans/orphans.json"),
+             "drill": of_drill(read(results / "drill/drill.json"))}
     for row in ROWS:
         done = read(results / "interventions" / f"{row.name}.json")
         if done:
@@ -70,7 +76,7 @@ def is_whole(result):
 def update(record, found):
     """The record with what was found in place of what is older; and a line for each proof that is not taken."""
     record, left_out = {**nothing(), **record}, []
-    for name in ("demo", "orphans"):
+    for name in ("demo", "orphans", "drill"):
         record[name] = found[name] if newer(found[name], record[name]) else record[name]
     known = record["interventions"]
     record["interventions"] = {**known, **{name: row for name, row in found["interventions"].items() if newer(row, known.get(name))}}

@@ -1,15 +1,12 @@
 """What the documents say in figures, made from the record (findings_record.py) and from nothing else."""
 from pathlib import Path
 
+import drill_tables
+from findings_blocks import markdown
 from intervention_rows import HEADER, QUESTIONS, ROWS, disagreements, legend, table_row
 from scenario import digest
 
 SCENARIOS = {path.stem: digest(path) for path in sorted((Path(__file__).parent / "scenarios").glob("*.toml"))}
-
-
-def markdown(header, rows):
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def not_measured(command):
@@ -215,6 +212,16 @@ def proof_tables(proofs):
     return "\n\n".join(parts)
 
 
+# ---- make drill
+
+
+def drill(document):
+    """{block: (command, text)}"""
+    parts = {"drill-date": drill_tables.date, "drill-impact": drill_tables.impact, "drill-queue": drill_tables.queue,
+             "drill-detection": drill_tables.detection, "drill-timeline": drill_tables.timeline}
+    return {name: ("make drill", make(document) if document else not_measured("make drill")) for name, make in parts.items()}
+
+
 # ---- all of it
 
 
@@ -231,4 +238,5 @@ def contents(record):
         "crash-loop": ("make orphans", crash_loop_table(orphans)),
         "interventions": ("make interventions", interventions_table(rows)),
         "proof": ("make proof", proof_tables(proof)),
+        **drill(record["drill"]),
     }

@@ -10,10 +10,11 @@ from lab import ROOT, clean_environment
 sys.path.insert(0, str(ROOT / "tests/incident"))
 
 from findings_blocks import BrokenDocument, blocks, fill, problems  # noqa: E402
+from findings_record import nothing  # noqa: E402
 from findings_tables import SCENARIOS, contents, crash, interventions_table, markdown  # noqa: E402
 
 DOCUMENT = ROOT / "docs/findings.md"
-MATRIX = "\n<!-- findings: matrix -->\n<!-- /findings -->\n"
+EMPTY_BLOCKS = {name: f"\n<!-- findings: {name} -->\n<!-- /findings -->\n" for name in contents(nothing()) if name not in blocks(DOCUMENT.read_text())}
 BORDERS = "before\n\n<!-- findings: one -->\n<!-- /findings -->\n\nafter\n"
 
 
@@ -27,7 +28,7 @@ def write(results, document):
 @pytest.fixture
 def document(tmp_path):
     """Everything that has blocks, in one file."""
-    (tmp_path / "findings.md").write_text(DOCUMENT.read_text() + MATRIX)
+    (tmp_path / "findings.md").write_text(DOCUMENT.read_text() + "".join(EMPTY_BLOCKS.values()))
     return tmp_path / "findings.md"
 
 
@@ -148,7 +149,7 @@ def test_a_block_changed_by_hand_is_found():
 
 
 def test_what_no_document_has_a_block_for_is_named(results, document):
-    document.write_text(document.read_text().replace(MATRIX, ""))
+    document.write_text(document.read_text().replace(EMPTY_BLOCKS["matrix"], ""))
     done = write(results, document)
     assert (done.returncode, done.stderr) == (1, "write_findings: no document has a block 'matrix'\n")
 
