@@ -16,7 +16,7 @@ from findings_tables import contents  # noqa: E402
 
 START = 1700000000.0  # 2023-11-14, 22:13:20 UTC
 OUTCOMES = ("ok", "wrong", "http_error", "protocol_error", "timeout", "connect_error", "reset", "in_flight_at_end", "dropped")
-QUICK = replace(PLAN, duration_s=14, release=replace(PLAN.release, at_s=2), lock=replace(PLAN.lock, at_s=6), query=replace(PLAN.query, at_s=9), beliefs=())
+QUICK = replace(PLAN, duration_s=22, release=replace(PLAN.release, at_s=2), lock=replace(PLAN.lock, at_s=10), query=replace(PLAN.query, at_s=16), beliefs=())
 STEPS = [(START + 15.2, PLAN.release), (START + 37.0, PLAN.beliefs[0]), (START + 40.1, PLAN.lock), (START + 60.0, PLAN.beliefs[1]), (START + 67.3, PLAN.query)]
 LOG = """{"time":"2023-11-14T22:13:18.000Z","level":"info","message":"started"}
 fatal error: concurrent map writes
@@ -126,7 +126,7 @@ def test_only_the_fire_of_the_postmortem_goes_on_record(tmp_path, problems, take
 
 
 @pytest.mark.long
-@pytest.mark.xdist_group("busy")
+@pytest.mark.alone
 def test_the_fire_for_real(postgres):
     story = put_on(postgres, QUICK)
     ours = [problem for problem in story["problems"] if "load tester itself" not in problem]  # a busy machine's
