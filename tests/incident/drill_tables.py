@@ -55,7 +55,7 @@ def first_failures(story):
     """(s, what), one of each kind."""
     firsts = {}
     for row in story["messages"]:
-        message = re.sub(r"^connection\([^)]*\) ", "", row["message"])  # without the one server's address
+        message = re.sub(r"^connection\([^)]*\) ", "", row["message"] or "")  # without the one server's address
         what = LOST.get(row["outcome"]) or f"{row['http_status']} *{message}*"
         firsts[what] = min(row["first_at_s"], firsts.get(what, row["first_at_s"]))
     return [(at_s, f"the first of its kind: {what}") for what, at_s in firsts.items()]
