@@ -5,6 +5,10 @@ set -euo pipefail
 
 : "${SECRETS:?}" "${PGHOST:?}"
 
+# As the superuser, for whom the server keeps slots: `up` ends also where the pools have taken all others.
+export PGUSER=postgres PGPASSWORD
+PGPASSWORD=$(<"$SECRETS/database/superuser")
+
 # By standard input: an argument could be read in the list of processes.
 {
     printf '\\set owner_password %s\n' "$(<"$SECRETS/roles/owner")"
@@ -12,7 +16,6 @@ set -euo pipefail
     printf '\\set control_password %s\n' "$(<"$SECRETS/roles/control")"
     printf '\\set monitor_password %s\n' "$(<"$SECRETS/roles/monitor")"
     cat /flashover/deploy/create-roles.sql /flashover/deploy/observe/create-monitor.sql
-} | PGUSER=postgres PGDATABASE=postgres PGPASSWORD=$(<"$SECRETS/database/superuser") PGOPTIONS='-c client_min_messages=warning' \
-    psql --no-psqlrc --quiet --no-password
+} | PGDATABASE=postgres PGOPTIONS='-c client_min_messages=warning' psql --no-psqlrc --quiet --no-password
 
-PGUSER=flashover_owner PGDATABASE=flashover PGPASSWORD=$(<"$SECRETS/roles/owner") exec /flashover/migrations/migrate up
+PGDATABASE=flashover exec /flashover/migrations/migrate up

@@ -70,6 +70,7 @@ class Compose:
     def up(self):
         """Until all that are to run are healthy. By name where Grafana would be among them: it has no stand-in."""
         self("up", "-d", *([] if self.profile == "single" else self.services))
+        self.containers.clear()  # what has other variables now, was made anew
         self.wait_healthy()
 
     def secret(self, service, path):
@@ -84,10 +85,15 @@ class Compose:
     # ---- its containers
 
     def container(self, service):
-        """Its id, which a restart leaves as it is."""
+        """Its id, which a restart leaves as it is. By docker itself, here and below: docker-compose takes most of a second for anything."""
         if not self.containers.get(service):
-            self.containers[service] = self("ps", "-q", service).strip()
+            labels = (f"label=com.docker.compose.{name}" for name in (f"project={self.project}", f"service={service}", "oneoff=False"))
+            self.containers[service] = docker("ps", "-aq", "--no-trunc", *(word for label in labels for word in ("--filter", label))).strip()
         return self.containers[service]
+
+    def run_in(self, service, *command):
+        """What a command says in its container."""
+        return docker("exec", self.container(service), *command)
 
     def inspect(self, service):
         return json.loads(docker("inspect", self.container(service)))[0]
@@ -142,7 +148,7 @@ class Compose:
     def query(self, sql):
         """As the superuser, over the container's own socket."""
         script = 'PGPASSWORD=$(cat /secrets/database/superuser) psql -h 127.0.0.1 -U postgres -d flashover -X -A -t -c "$0"'
-        return self("exec", "-T", self.services[0], "bash", "-c", script, sql).strip()
+        return self.run_in(self.services[0], "bash", "-c", script, sql).strip()
 
     # ---- what Prometheus says
 

@@ -45,7 +45,7 @@ def test_promtool_likes_the_rules():
 
 
 def test_promtool_likes_the_configuration(watched):
-    said = watched("exec", "-T", "prometheus", "promtool", "check", "config", "/etc/flashover/prometheus.yml")
+    said = watched.run_in("prometheus", "promtool", "check", "config", "/etc/flashover/prometheus.yml")
     assert "SUCCESS" in said
 
 
