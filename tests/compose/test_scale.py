@@ -12,6 +12,7 @@ from lab import wait_for
 from load import Load
 
 REPLICAS = ("replica-1", "replica-2", "replica-3")
+POOLER = "pgbouncer:6432"  # where the file's replicas connect to, if nobody says otherwise
 FIXED = {"query": "batched", "map": "mutex"}
 # Each replica's pool of 20 is filled by it: together 60 connections, where the server takes 40.
 HUNGRY = {"query": "per_item", "map": "mutex"}
@@ -29,9 +30,28 @@ def scaled(built, measured):
 
 @pytest.fixture
 def fixed(scaled):
+    point_replicas(scaled, POOLER)
     scaled.patch(**FIXED)
     wait_for(lambda: healthy_servers(scaled) == 3, "HAProxy sends to all three", 30, 0.1)
     return scaled
+
+
+@pytest.fixture
+def direct(scaled):
+    """The same replicas, straight to the database, as docs/running.md says it."""
+    point_replicas(scaled, "database:5432")
+    return scaled
+
+
+def point_replicas(lab, address):
+    """They are made anew where they use another."""
+    if lab.env.get("FLASHOVER_DATABASE_ADDRESS", POOLER) == address:
+        return
+    before = {lab.container(replica) for replica in REPLICAS}
+    lab.env["FLASHOVER_DATABASE_ADDRESS"] = address
+    lab.up()
+    assert not before & {lab.container(replica) for replica in REPLICAS}
+    wait_until_all_serve(lab)
 
 
 def healthy_servers(lab, since=0):
@@ -51,6 +71,12 @@ def all_serve(lab, since):
     return all(lab.is_healthy(replica) for replica in REPLICAS) and healthy_servers(lab, since) == 3
 
 
+def wait_until_all_serve(lab):
+    wait_for(lambda: all(lab.is_healthy(replica) for replica in REPLICAS), "all replicas are healthy", 60, 0.1)
+    healthy = time.time()
+    wait_for(lambda: all_serve(lab, healthy), "HAProxy sends to all three", 30, 0.1)
+
+
 def ask(lab, replica, path):
     """What the replica itself says on its admin port, which only its container has."""
     script = ('exec 3<>/dev/tcp/127.0.0.1/8081; printf "GET %s HTTP/1.0\\r\\nAuthorization: Bearer %s\\r\\n\\r\\n" "$0" '
@@ -65,7 +91,7 @@ def toggles_of(lab, replica):
 def test_a_replica_records_its_own_dump(fixed):
     for replica in REPLICAS:
         os.kill(fixed.process(replica), signal.SIGQUIT)
-    wait_for(lambda: all_serve(fixed, time.time()), "all are back", 60, 0.5)
+    wait_until_all_serve(fixed)
     recorded = [line.split("|") for line in fixed.query(DUMPS).splitlines()]
     assert [name for name, _ in recorded] == [f"{replica}/0.0.0.0:8080" for replica in REPLICAS]
     for replica, (_, file) in zip(REPLICAS, recorded):
@@ -91,36 +117,6 @@ def test_three_pools_go_through_few_connections(fixed):
     assert not any("53300" in fixed("logs", "--no-color", replica) for replica in REPLICAS)
 
 
-@pytest.fixture
-def direct(fixed):
-    """The same replicas, straight to the database, as docs/running.md says it; and back."""
-    fixed.env["FLASHOVER_DATABASE_ADDRESS"] = "database:5432"
-    make_replicas_anew(fixed)
-    yield fixed
-    del fixed.env["FLASHOVER_DATABASE_ADDRESS"]
-    make_replicas_anew(fixed)
-
-
-def make_replicas_anew(lab):
-    before = [lab.container(replica) for replica in REPLICAS]
-    lab.up()
-    assert not set(before) & {lab.container(replica) for replica in REPLICAS}
-    wait_for(lambda: all_serve(lab, time.time()), "HAProxy has found the new ones", 30, 0.1)
-
-
-def test_without_the_pooler_the_server_is_full(direct):
-    """By the load that the pooler has just carried."""
-    def is_refused(replica):
-        pool = ask(direct, replica, "/debug/pool")
-        refused = pool["last_connect_error"] and pool["last_connect_error"]["sqlstate"] == "53300"
-        return refused and pool["verdict"] == "server_full" and pool["counts"]["total"] < pool["counts"]["max"]
-
-    direct.patch(**HUNGRY)
-    with Load(direct, **HUNGRY_LOAD) as load:
-        wait_for(lambda: any(is_refused(replica) for replica in REPLICAS), "a replica's pool says that the server is full", 60, 0.1)
-    assert not [o for o in load.outcomes if o.problem]
-
-
 def test_a_killed_replica_loses_only_what_it_was_at(fixed, measured):
     load, killed = kill_under_load(fixed, "replica-2", measured, lambda since: all_serve(fixed, since), workers=6)
     failed = [o for o in load.outcomes if o.status != 200]
@@ -143,3 +139,17 @@ def test_a_replica_that_stops_fails_no_request(fixed):
         wait_for(lambda: healthy_servers(fixed) == 3, "it is back", 30, 0.05)
     assert set(load.statuses()) == {200}, load.statuses()
     assert not [o for o in load.outcomes if o.problem]
+
+
+def test_without_the_pooler_the_server_is_full(direct):
+    """By the load that the pooler carries. Last, so that the replicas need not be made anew again."""
+    def is_refused(replica):
+        pool = ask(direct, replica, "/debug/pool")
+        refused = pool["last_connect_error"] and pool["last_connect_error"]["sqlstate"] == "53300"
+        return refused and pool["verdict"] == "server_full" and pool["counts"]["total"] < pool["counts"]["max"]
+
+    direct.patch(**HUNGRY)
+    with Load(direct, **HUNGRY_LOAD) as load:
+        wait_for(lambda: any(is_refused(replica) for replica in REPLICAS), "a replica's pool says that the server is full", 60, 0.1)
+    assert not [o for o in load.outcomes if o.problem]
+    direct("run", "--rm", "-T", "--no-deps", "migrate-scale")  # what the next `up` waits for: the pools keep what they have
