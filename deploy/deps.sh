@@ -58,9 +58,6 @@ clang-tidy            # lint
 cppcheck              # lint
 shellcheck            # lint of the scripts
 LIST
-        docker) cat <<'LIST' ;;
-docker-compose        # checks docker-compose.yml; the Docker engine is the user's own choice
-LIST
         compose) cat <<'LIST' ;;
 docker.io             # the engine that the compose file is tested with; make test-compose starts it and ends it
 docker-compose        # the command of the README
@@ -76,7 +73,7 @@ fail() {
 }
 
 usage_error() {
-    printf 'deps.sh: %s; usage: deps.sh build|run|test|bench|fuzz|check|docker|compose ...\n' "$1" >&2
+    printf 'deps.sh: %s; usage: deps.sh build|run|test|bench|fuzz|check|compose ...\n' "$1" >&2
     exit 2
 }
 
@@ -88,12 +85,8 @@ is_installed() {
 missing_packages() {
     local part package
     for part in "$@"; do
-        # Compose may have come as Docker's own plugin, which would not go together with the distribution's package.
-        if [[ $part == docker ]] && docker compose version >/dev/null 2>&1; then
-            continue
-        fi
         while read -r package _; do
-            # Nor would an engine that is there with the distribution's.
+            # An engine that is there would not go together with the distribution's.
             [[ $package != docker.io ]] || ! command -v dockerd >/dev/null || continue
             is_installed "$package" || printf '%s\n' "$package"
         done < <(packages_of "$part")

@@ -18,7 +18,7 @@ from lab import clean_environment, free_port, wait_for  # noqa: E402
 IMAGES = {"FLASHOVER_BASE_IMAGE": "flashover-test/debian:bookworm-slim", "FLASHOVER_POSTGRES_IMAGE": "flashover-test/postgres:15-bookworm",
           "FLASHOVER_PROMETHEUS_IMAGE": "flashover-test/prometheus", "FLASHOVER_POSTGRES_EXPORTER_IMAGE": "flashover-test/postgres-exporter",
           "FLASHOVER_PGBOUNCER_IMAGE": "flashover-test/pgbouncer", "FLASHOVER_HAPROXY_IMAGE": "flashover-test/haproxy",
-          "FLASHOVER_BUILD_NETWORK": "host"}
+          "FLASHOVER_IMAGE": "flashover-test/flashover", "FLASHOVER_BUILD_NETWORK": "host"}
 PORTS = ("FLASHOVER_PORT", "FLASHOVER_ADMIN_PORT", "FLASHOVER_LOADTEST_PORT", "FLASHOVER_PROMETHEUS_PORT")
 LONG_RUNNING = {
     "single": ("database", "service", "loadtest"),
@@ -52,7 +52,8 @@ class Compose:
         return self
 
     def __exit__(self, *_):
-        self("down", "-v", "--remove-orphans", "--timeout", "15")
+        self("down", "-v")
+        assert leftovers(self.project) == ["", "", ""]
 
     def try_run(self, *arguments):
         return subprocess.run(["docker-compose", "--project-name", self.project, *self._profile(), *arguments], cwd=ROOT, capture_output=True, text=True,
@@ -118,10 +119,12 @@ class Compose:
         """Of all processes of the lab, by their share of what they share."""
         total = 0
         for service in self.services:
+            before = total
             for pid in docker("top", self.container(service), "-eo", "pid").split()[1:]:
-                with suppress(OSError):  # a health check's process has ended since
+                with suppress(FileNotFoundError, ProcessLookupError):  # a health check's process has ended since
                     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
                     total += sum(1024 * int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+            assert total > before, f"{service} has processes on this machine"
         return total
 
     # ---- what it says

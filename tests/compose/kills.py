@@ -20,12 +20,13 @@ def data_of(lab, last_event):
 def kill_under_load(lab, victim, measured, is_whole=lambda since: True, workers=2):
     """By the host's process id: `docker kill` would switch the restart off. The lab is whole again when the container runs again,
     the load and the load tester's endpoint are answered, and is_whole() says so of what is seen from then on (Unix time).
-    A toggle that is stored just before has to be there afterwards. Returns the load and the moment of the kill (monotonic)."""
+    A toggle that is stored just before has to be there afterwards, and the fixed set is what runs. Returns the load and the moment of the kill (monotonic)."""
     restarts = lab.restarts(victim)
     last_event = lab.query("SELECT max(id) FROM event")
     with Load(lab, workers=workers, items=50, pause_s=0.05) as load:
         wait_for(lambda: load.statuses()[200] >= 20, "the load is served")
-        lab.patch(map="slots" if "map=mutex" in data_of(lab, last_event) else "mutex")
+        for stored in ("slots", "mutex"):
+            lab.patch(map=stored)
         data = data_of(lab, last_event)
         os.kill(lab.process(victim), signal.SIGKILL)
         killed = time.monotonic()

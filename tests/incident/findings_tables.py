@@ -152,6 +152,32 @@ def the_map(interventions):
     return markdown(["row", "map", "threads that write into it", "measured"], rows)
 
 
+ASKED_FOR = [("nothing", "mutex"), ("a bigger pool: 100", "mutex+pool-x5"), ("a longer deadline: 5 s", "mutex+timeout-x5"),
+             ("three retries in the callers", "mutex+retries-x3"), ("one query", "batched+mutex")]
+
+
+def what_was_asked_for(interventions):
+    """The exhaustion under the incident's load with each change that trainees ask for; and with less traffic."""
+    rows = []
+    for asked, name in ASKED_FOR:
+        done = interventions.get(name)
+        if not done:
+            rows.append([asked, not_measured(f"make interventions ONLY={name}"), ""])
+            continue
+        load = done["incident"]
+        rows.append([asked, f"{load['ok']} of {load['scheduled']}", percentile_of(load)])
+    text = markdown(["asked for", "right answers, at 20 requests a second for 20 s", "p99, all requests"], rows)
+    less = interventions.get("mutex", {}).get("at_80")
+    if less:
+        text += (f"\n\nWith less traffic, {less['rate']:.2g} requests a second, {less['ok']} of {less['scheduled']} were right, "
+                 f"with a p99 of {percentile_of(less)}.")
+    return text
+
+
+def percentile_of(load):
+    return f"{'>=' if load['at_least'] else ''}{load['p99_ms']:.0f} ms"
+
+
 def interventions_table(interventions):
     rows = []
     for row in ROWS:
@@ -236,6 +262,7 @@ def contents(record):
         "matrix": ("make demo", matrix(demo)),
         "orphans": ("make orphans", orphans_table(orphans)),
         "crash-loop": ("make orphans", crash_loop_table(orphans)),
+        "what-was-asked-for": ("make interventions", what_was_asked_for(rows)),
         "interventions": ("make interventions", interventions_table(rows)),
         "proof": ("make proof", proof_tables(proof)),
         **drill(record["drill"]),

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from lab import BUILD
+from lab import BUILD, ROOT
 from load import burst, check_lawful
 from load_server import LoadServer, events
 from loadtest_support import ITEMS
@@ -60,8 +60,8 @@ def test_deadlines_and_leaks_are_clean(start_service, build):
     """Requests that give up, threads that come late, connections that are drained, closed or forgotten."""
     service = start_service(program=PROGRAMS[build], env=ENVIRONMENT, pool_size=3, items=40, query="per_item",
                             request_timeout_ms=60)
-    for release in ("always", "on_success"):
-        service.patch(release=release)
+    for toggles in ({"release": "always"}, {"cancel": "never"}, {"deadline": "ignored"}, {"release": "on_success"}):
+        service.patch(**toggles)
         outcomes = burst(service, 4, items=40)
         check_lawful(outcomes)
         assert any(outcome.status in (503, 504) for outcome in outcomes)
@@ -83,7 +83,9 @@ def test_a_map_without_a_lock_is_reported(start_service, map_variant):
             service.start()
         burst(service, 1, items=2)
     assert "WARNING: ThreadSanitizer: data race" in service.log()
-    assert "service/variants/map_table.c" in service.log() and f"service/variants/map_{map_variant}.c" in service.log()
+    source = f"service/variants/map_{map_variant}.c"
+    writes, = [number for number, line in enumerate((ROOT / source).read_text().splitlines(), 1) if "map_table_put(&" in line]
+    assert "service/variants/map_table.c" in service.log() and f"{source}:{writes} " in service.log()
 
 
 @pytest.mark.parametrize("map_variant", ["unsafe", "unchecked"])
