@@ -1,5 +1,6 @@
 """Kill -9 of a container's process under load: Docker restarts it, the lab is whole again, and nothing is wrong or lost."""
 import os
+import select
 import signal
 import time
 
@@ -17,10 +18,20 @@ def data_of(lab, last_event):
     return lab.query(DATA.format(last=last_event))
 
 
+def kill(process):
+    """By the host's process id: `docker kill` would switch the restart off. Returns when the process is gone, with its sockets."""
+    handle = os.pidfd_open(process)
+    try:
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        assert select.select([handle], [], [], WHOLE_WITHIN_S)[0], "the process ends"
+    finally:
+        os.close(handle)
+
+
 def kill_under_load(lab, victim, measured, is_whole=lambda since: True, workers=2):
-    """By the host's process id: `docker kill` would switch the restart off. The lab is whole again when the container runs again,
-    the load and the load tester's endpoint are answered, and is_whole() says so of what is seen from then on (Unix time).
-    A toggle that is stored just before has to be there afterwards, and the fixed set is what runs. Returns the load and the moment of the kill (monotonic)."""
+    """The lab is whole again when the container runs again, the load and the load tester's endpoint are answered, and is_whole() says so
+    of what is seen from then on (Unix time). A toggle that is stored just before has to be there afterwards, and the fixed set is what
+    runs. Returns the load and the moment of the kill (monotonic)."""
     restarts = lab.restarts(victim)
     last_event = lab.query("SELECT max(id) FROM event")
     with Load(lab, workers=workers, items=50, pause_s=0.05) as load:
@@ -28,7 +39,7 @@ def kill_under_load(lab, victim, measured, is_whole=lambda since: True, workers=
         for stored in ("slots", "mutex"):
             lab.patch(map=stored)
         data = data_of(lab, last_event)
-        os.kill(lab.process(victim), signal.SIGKILL)
+        kill(lab.process(victim))
         killed = time.monotonic()
 
         def then(condition, what):
