@@ -318,8 +318,8 @@ static void *backend_main(void *argument)
         lock(backend);
         backend->connections[index] = fd;
         CHECK_PTHREAD(pthread_create(&backend->threads[index], NULL, session_main, arrival));
+        atomic_store(&backend->accepted, index + 1); /* before the session says anything */
         unlock(backend);
-        atomic_store(&backend->accepted, index + 1);
     }
     return NULL;
 }
