@@ -2,8 +2,8 @@
  * Checks that are always compiled in: a programmer's error ends the program where it happened.
  * Errors of operation (bad input, a lost connection) never come here; they are returned.
  */
-#ifndef FLASHOVER_CHECK_H
-#define FLASHOVER_CHECK_H
+#ifndef FLASHOVER_COMMON_CHECK_H
+#define FLASHOVER_COMMON_CHECK_H
 
 #undef NDEBUG
 #include <assert.h>

@@ -65,6 +65,16 @@ void clock_sleep_until(int64_t at_ns)
         continue;
 }
 
+bool clock_sem_wait(sem_t *semaphore, int64_t deadline_ns)
+{
+    struct timespec deadline = clock_timespec(deadline_ns);
+    int failed;
+    while ((failed = sem_clockwait(semaphore, CLOCK_MONOTONIC, &deadline)) && errno == EINTR)
+        continue;
+    assert(!failed || errno == ETIMEDOUT);
+    return !failed;
+}
+
 void clock_cond_init(pthread_cond_t *cond)
 {
     pthread_condattr_t attributes;

@@ -3,6 +3,7 @@
 #include "common/check.h"
 
 #include <math.h>
+#include <stdbool.h>
 
 /* 3 significant digits need counters of width 1 up to 2 * 10^3; the next power of two is 2^11.
  * Each further bucket doubles the width and keeps only the upper half of its 2^11 places. */
@@ -94,7 +95,7 @@ int64_t histogram_percentile_us(const struct histogram *histogram, double percen
             return highest_us < histogram->max_us ? highest_us : histogram->max_us;
         }
     }
-    assert(!"the counters sum up to the count");
+    assert(false && "the counters sum up to the count");
     return 0;
 }
 

@@ -5,8 +5,8 @@
  * counter by counter. Geometry: HdrHistogram_c, hdr_init() and counts_index_for().
  * Not shared between threads: one per thread, merged after join.
  */
-#ifndef FLASHOVER_HISTOGRAM_H
-#define FLASHOVER_HISTOGRAM_H
+#ifndef FLASHOVER_COMMON_HISTOGRAM_H
+#define FLASHOVER_COMMON_HISTOGRAM_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -38,7 +38,7 @@ void log_write_bytes(const char *bytes, size_t size_bytes)
         if (written < 0 && errno == EINTR)
             continue;
         if (written <= 0)
-            return; /* nobody reads the log any more; there is nowhere left to say so */
+            return; /* the log's reader is gone: there is nowhere to report that */
         bytes += written;
         size_bytes -= (size_t)written;
     }
@@ -71,4 +71,32 @@ void log_line(enum log_level level, const char *message, json_t *fields)
     if (hook_after_unlock)
         hook_after_unlock();
     free(out);
+}
+
+/* Two threads at a second's turn may both reset the count: then a few lines more are written. */
+bool log_limit_take(struct log_limit *limit, uint64_t *left_out)
+{
+    int64_t second = clock_now_ns() / CLOCK_NS_PER_S;
+    unsigned per_s = limit->per_s ? limit->per_s : LOG_LIMIT_PER_S;
+    if (atomic_exchange(&limit->second, second) != second)
+        atomic_store(&limit->written, 0);
+    bool may = atomic_fetch_add(&limit->written, 1) < per_s;
+    if (may)
+        *left_out = atomic_exchange(&limit->left_out, 0);
+    else
+        atomic_fetch_add(&limit->left_out, 1);
+    return may;
+}
+
+void log_line_limited(struct log_limit *limit, enum log_level level, const char *message,
+                      json_t *fields)
+{
+    uint64_t left_out;
+    if (!log_limit_take(limit, &left_out)) {
+        json_decref(fields);
+        return;
+    }
+    if (left_out > 0 && fields)
+        json_object_set_new(fields, "left_out", json_integer((json_int_t)left_out));
+    log_line(level, message, fields);
 }

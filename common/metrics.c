@@ -48,6 +48,13 @@ void metrics_sample(struct text *out, const char *name, const char *labels, doub
         text_addf(out, "%s %.15g\n", name, value);
 }
 
+void metrics_gauge(struct text *out, const char *name, const char *labels, const char *help,
+                   double value)
+{
+    metrics_family(out, name, "gauge", help);
+    metrics_sample(out, name, labels, value);
+}
+
 void metrics_histogram_write(struct text *out, const char *name, const char *labels,
                              const struct metrics_histogram *histogram)
 {

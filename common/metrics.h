@@ -2,8 +2,8 @@
  * Metrics in Prometheus' text exposition format 0.0.4, and the fixed-bucket histogram behind the
  * durations. Names follow OpenTelemetry's semantic conventions, with underscores and unit suffixes.
  */
-#ifndef FLASHOVER_METRICS_H
-#define FLASHOVER_METRICS_H
+#ifndef FLASHOVER_COMMON_METRICS_H
+#define FLASHOVER_COMMON_METRICS_H
 
 #include "common/text.h"
 
@@ -32,6 +32,10 @@ void metrics_family(struct text *out, const char *name, const char *type, const 
 
 /* One sample; `labels` is `a="b",c="d"` with values already escaped, or "". */
 void metrics_sample(struct text *out, const char *name, const char *labels, double value);
+
+/* A gauge with one sample, its HELP and TYPE lines included. */
+void metrics_gauge(struct text *out, const char *name, const char *labels, const char *help,
+                   double value);
 
 /* A histogram's bucket, sum and count samples, in seconds. */
 void metrics_histogram_write(struct text *out, const char *name, const char *labels,

@@ -266,28 +266,28 @@ bool options_is_loopback(const char *host)
     return inet_pton(AF_INET, host, &v4) == 1 && (ntohl(v4.s_addr) >> 24) == 127;
 }
 
-int options_split_address(const char *address, char *host, size_t host_size, uint16_t *port)
+bool options_split_address(const char *address, char *host, size_t host_size, uint16_t *port)
 {
     const char *colon = strrchr(address, ':');
     int64_t number;
     if (!colon || colon == address || !parse_integer(colon + 1, 0, 65535, &number) ||
         colon[1] == '-')
-        return -1;
+        return false;
     const char *from = address;
     const char *to = colon;
     if (*from == '[') {
-        if (to[-1] != ']')
-            return -1;
+        if (to[-1] != ']' || !memchr(from, ':', (size_t)(to - from)))
+            return false; /* not an IPv6 address in brackets */
         from++;
         to--;
     } else if (memchr(from, ':', (size_t)(to - from))) {
-        return -1; /* an IPv6 address without brackets */
+        return false; /* an IPv6 address without brackets */
     }
     size_t length = (size_t)(to - from);
     if (length == 0 || length >= host_size)
-        return -1;
+        return false;
     memcpy(host, from, length);
     host[length] = '\0';
     *port = (uint16_t)number;
-    return 0;
+    return true;
 }

@@ -1,11 +1,11 @@
 /*
  * Options: one table per program, from which arguments and environment are read, --help is printed
  * and docs/configuration.md is checked. `--name value` or `--name=value`; environment
- * FLASHOVER_NAME (upper case, '-' as
- * '_'); the command line beats the environment, which beats the default. Used before threads start.
+ * FLASHOVER_NAME (upper case, '-' as '_'); the command line beats the environment, which beats the
+ * default. Used before threads start.
  */
-#ifndef FLASHOVER_OPTIONS_H
-#define FLASHOVER_OPTIONS_H
+#ifndef FLASHOVER_COMMON_OPTIONS_H
+#define FLASHOVER_COMMON_OPTIONS_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -72,9 +72,10 @@ bool options_set(struct option *option, const char *text);
 /* The range as --help and errors name it: "1..1000", "0..60 s", "auto|feed|status", "text". */
 void options_range(const struct option *option, char *out, size_t size);
 
-/* Splits "HOST:PORT", "[V6]:PORT" (PORT 0..65535) into host (at least 256 bytes) and port. Returns
- * 0, or -1. */
-int options_split_address(const char *address, char *host, size_t host_size, uint16_t *port);
+/* Splits "HOST:PORT", "[V6]:PORT" (PORT 0..65535) into host (at least 256 bytes) and port. False
+ * where it is neither. */
+bool options_split_address(const char *address, char *host, size_t host_size, uint16_t *port)
+    __attribute__((warn_unused_result));
 
 /* Whether a host is numeric loopback, or the name that always is. */
 bool options_is_loopback(const char *host);

@@ -113,6 +113,17 @@ void text_add_json_string(struct text *text, const char *string, size_t size_byt
     text_append(text, "\"", 1);
 }
 
+bool text_is_utf8(const char *bytes, size_t size_bytes)
+{
+    for (size_t i = 0; i < size_bytes;) {
+        size_t sequence = utf8_sequence(bytes, i, size_bytes);
+        if (sequence == 0)
+            return false;
+        i += sequence;
+    }
+    return true;
+}
+
 void text_one_line(const char *string, char *out, size_t size)
 {
     size_t length = strlen(string);

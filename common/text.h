@@ -3,8 +3,8 @@
  * A failed allocation is remembered instead of returned by each call: append freely, look at
  * `failed` once.
  */
-#ifndef FLASHOVER_TEXT_H
-#define FLASHOVER_TEXT_H
+#ifndef FLASHOVER_COMMON_TEXT_H
+#define FLASHOVER_COMMON_TEXT_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -48,6 +48,9 @@ void text_add_integer(struct text *text, long long value);
 /* Appends `string` between double quotes, escaped as RFC 8259 section 7 asks. A byte that is not
  * UTF-8, as where a message was cut short, becomes U+FFFD: what leaves here always parses. */
 void text_add_json_string(struct text *text, const char *string, size_t size_bytes);
+
+/* Whether the bytes are well-formed UTF-8 (RFC 3629). */
+bool text_is_utf8(const char *bytes, size_t size_bytes);
 
 /* Copies text from outside as one line of well-formed UTF-8 that fits into `size` bytes: line ends
  * and tabs become spaces (none at the end), what is neither printable nor UTF-8 becomes '?'. */

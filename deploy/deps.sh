@@ -49,10 +49,24 @@ LIST
         bench) cat <<'LIST' ;;
 wrk                   # closed-loop load, as the yardstick (pgbench comes with the server)
 LIST
+        peers) cat <<'LIST' ;;
+golang-go             # the Go peer's compiler
+golang-github-jackc-pgx-v4-dev # its driver and pool
+default-jdk-headless  # the Java peer's compiler and runtime
+libhikaricp-java      # its pool
+libpostgresql-jdbc-java # its driver
+libslf4j-java         # the pool logs by this
+python3               # the runner
+python3-psycopg2      # its own look into the database
+LIST
+        soak) cat <<'LIST' ;;
+gnuplot-nox           # its plot
+LIST
         fuzz) cat <<'LIST' ;;
 clang                 # libFuzzer
 LIST
         check) cat <<'LIST' ;;
+clang                 # a second compiler's warnings
 clang-format          # layout
 clang-tidy            # lint
 cppcheck              # lint
@@ -73,7 +87,7 @@ fail() {
 }
 
 usage_error() {
-    printf 'deps.sh: %s; usage: deps.sh build|run|test|bench|fuzz|check|compose ...\n' "$1" >&2
+    printf 'deps.sh: %s; usage: deps.sh build|run|test|bench|peers|soak|fuzz|check|compose ...\n' "$1" >&2
     exit 2
 }
 
@@ -130,8 +144,8 @@ installed_packages() {
     dpkg-query --show --showformat='${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p' | sort -u
 }
 
-# Nor is a daemon to come with the next start of the machine: of none of the packages that were not there before (a list of
-# those that were).
+# Nor must a daemon start with the machine's next boot. Disables the units of all packages that are
+# not in $1, the list of packages installed before.
 keep_from_boot() {
     local before=$1 package unit
     command -v systemctl >/dev/null || return 0
@@ -176,7 +190,7 @@ install_packages() {
 main() {
     local part
     local -a missing
-    (($# >= 1)) || usage_error 'say which part'
+    (($# >= 1)) || usage_error 'give at least one part'
     for part in "$@"; do
         packages_of "$part" >/dev/null || usage_error "unknown part $part"
     done

@@ -15,14 +15,15 @@ usage() {
     cat <<'USAGE'
 usage: lab.sh demo | up | down | reset | logs [-f]
 
-  demo   sets the fire off and shows the fix, on a lab of its own that is gone afterwards; results in build/demo
-  up     starts a lab and leaves it running: build/lab/env has its addresses
-  down   ends it and removes everything of it
-  reset  data and toggles as new, while it runs
-  logs   shows the service's log; -f or FOLLOW=1 follows it
+  demo   sets the fire off and shows the fix on a lab of its own, which it removes; results in build/demo
+  up     starts a lab and leaves it running; its addresses are in build/lab/env
+  down   stops the lab and removes it with its data
+  reset  restores data and toggles while the lab runs
+  logs   prints the end of the service's log; -f or FOLLOW=1 follows it
 
-PORT_BASE (default 8080): the public port; the admin port is the next one, the load tester's is PORT_BASE + 10.
-A lab on another PORT_BASE is a second lab, in build/lab-PORT_BASE. CORES=1: a crash leaves a core there. FLASHOVER_ options in the environment reach the service.
+PORT_BASE (default 8080) is the public port, PORT_BASE + 1 the admin port, PORT_BASE + 10 the load tester's.
+Another PORT_BASE makes a second lab, in build/lab-PORT_BASE. With CORES=1 a crash leaves a core in that folder.
+The service of `up` takes its options from FLASHOVER_ variables in the environment.
 USAGE
 }
 
@@ -138,9 +139,9 @@ on_exit() {
     exit "$status"
 }
 
-# `up` and `demo` work in a session of their own, behind this front, which alone gets the terminal's signals and passes
-# them on to one process, as TERM. Were they to reach the whole group, as a Ctrl-C does, they would meet the worker in the
-# middle of $(...), where bash (5.2) may spin for ever on a SIGINT.
+# `up` and `demo` run in a session of their own, behind this front. Only the front gets the terminal's
+# signals; it passes them on to one process, as TERM. A Ctrl-C to the whole group would meet the worker
+# in the middle of $(...), where bash (5.2) may spin for ever on a SIGINT.
 behind_front() {
     local status=0
     end_worker() {
@@ -216,8 +217,7 @@ make_home() {
 
 start_database() {
     local status=0
-    # A process group of its own: whoever ends this early can end all of it. What it says is shown only if it fails by
-    # itself, not when it is ended.
+    # A process group of its own, so that an early end takes all of it. Its output is shown only if it fails by itself.
     setpriv --pdeathsig TERM -- setsid "$here/postgres.sh" start "$temp/postgres" {guard_in}>&- {lock}>&- \
         >"$home/setup.log" 2>&1 &
     job=$!
@@ -251,7 +251,8 @@ start_service() {
 # $1: its port, ten above the public one. It has no supervisor: it is not what is to crash.
 start_loadtest() {
     local port=$1 deadline loadtest
-    run_loadtest "$port" {guard_in}>&- {lock}>&- >"$home/loadtest.log" 2>&1 </dev/null &
+    : >"$home/loadtest.log"
+    run_loadtest "$port" {guard_in}>&- {lock}>&- >>"$home/loadtest.log" 2>&1 </dev/null &
     loadtest=$!
     deadline=$(($(now_ms) + ready_timeout_s * 1000))
     until curl --silent --fail --noproxy '*' --max-time 1 --output /dev/null "http://127.0.0.1:$port/healthz"; do
@@ -262,8 +263,8 @@ start_loadtest() {
     disown "$loadtest"
 }
 
-# In a process of its own, which becomes the load tester. Registers itself and then looks for the mark, as the supervisor
-# does: whoever ends the lab meanwhile sees one of the two.
+# Becomes the load tester, in a process of its own. Registers itself and then looks for the mark, as
+# the supervisor does: a teardown at the same time sees one of the two.
 run_loadtest() {
     local port=$1 url=http://127.0.0.1:$(($1 - 10)) name
     register_process "$home/loadtest.pid" "$BASHPID"
@@ -292,13 +293,40 @@ wait_ready() {
     fail "the service did not start: $(grep -v '"program":"supervisor"' "$home/service.log" | tail -n 1)"
 }
 
+# " by python3 (process 4711)", or " by a connection of …": any local port may be one end of a connection. Nothing where
+# the process is another user's.
+holder_of() {
+    local hex line state inode fd pid
+    printf -v hex ':%04X' "$1"
+    line=$(awk -v port="$hex" '$2 ~ port "$" { print $4, $10; exit }' /proc/net/tcp /proc/net/tcp6 2>/dev/null) || true
+    read -r state inode <<<"$line" || true
+    [[ $inode ]] || return 0
+    for fd in /proc/[0-9]*/fd/*; do
+        [[ $(readlink "$fd" 2>/dev/null) == "socket:[$inode]" ]] || continue
+        pid=${fd#/proc/}
+        pid=${pid%%/*}
+        printf ' by %s%s (process %s)' "$([[ $state == 0A ]] || printf 'a connection of ')" "$(cat "/proc/$pid/comm")" "$pid"
+        return 0
+    done
+}
+
+# A port from which the kernel takes those of outgoing connections may be taken at any time.
+warn_of_local_ports() {
+    local low high
+    read -r low high </proc/sys/net/ipv4/ip_local_port_range || return 0
+    if ((port_base + 10 >= low && port_base <= high)); then
+        printf 'Note: ports %s to %s are also those of outgoing connections here; below %s none comes in the way.\n' \
+            "$low" "$high" "$low" >&2
+    fi
+}
+
 # ---- commands ----------------------------------------------------------------------------------------------------
 
 # Sets port_base and home from PORT_BASE.
 choose_lab() {
     port_base=${PORT_BASE:-8080}
     [[ $port_base =~ ^[1-9][0-9]{0,4}$ && $port_base -le 65525 ]] ||
-        usage_error "PORT_BASE=$port_base: wants a port from 1 to 65525"
+        usage_error "PORT_BASE=$port_base is not a port from 1 to 65525"
     home=$root/build/lab
     ((port_base == 8080)) || home+=-$port_base
 }
@@ -310,7 +338,7 @@ write_env() {
 export FLASHOVER_URL=http://127.0.0.1:$port_base
 export FLASHOVER_ADMIN_URL=http://127.0.0.1:$((port_base + 1))
 export FLASHOVER_LOADTEST_URL=http://127.0.0.1:$((port_base + 10))
-export FLASHOVER_ADMIN_TOKEN_FILE='$home/admin-token'
+export FLASHOVER_ADMIN_TOKEN_FILE=$(printf %q "$home/admin-token")
 export FLASHOVER_OWNER_DATABASE_URL='$FLASHOVER_OWNER_DATABASE_URL'
 export FLASHOVER_CONTROL_DATABASE_URL='$FLASHOVER_CONTROL_DATABASE_URL'
 ENV
@@ -323,26 +351,30 @@ print_what_to_try() {
     local runs=http://127.0.0.1:$((port_base + 10))/v1/runs
     ((port_base == 8080)) || make=" PORT_BASE=$port_base"
     cat <<TRY
-The lab is up at $url, and healthy. Set the fire off:
+The lab is up at $url. Set the fire off:
 
   curl -sS -X PATCH $admin/v1/toggles -H "Authorization: Bearer \$(cat $dir/admin-token)" -d '{"query":"per_item","map":"unsafe"}'
   curl -sS -o /dev/null -w '%{http_code}\\n' "$url/v1/feeds/7?items=300"
-  curl -sS $runs -d '{"rate":20,"duration":"10s"}'     # every answer is checked; its figures: curl $runs/ID
+  curl -sS $runs -d '{"rate":20,"duration":"10s"}'     # checks every answer; figures: curl $runs/ID
 
-Or in this terminal:  build/loadtest run --url '$url/v1/feeds/{feed}'
+Or send the load from this terminal:
 
-Look at it (the log with: make logs$make):
+  build/loadtest run --url '$url/v1/feeds/{feed}'
+
+Look at pool, metrics and log:
 
   curl -sS $admin/debug/pool -H "Authorization: Bearer \$(cat $dir/admin-token)"
   curl -sS $admin/metrics -H "Authorization: Bearer \$(cat $dir/admin-token)"
+  make logs$make
 
-Put it out: first the crash, then the pool; the second way works while the service is down, too.
+Put it out. The first line ends the crashes. The second also frees the pool, and works while the service is down:
 
   curl -sS -X PATCH $admin/v1/toggles -H "Authorization: Bearer \$(cat $dir/admin-token)" -d '{"map":"mutex"}'
   ( . $dir/env && build/service toggle map=mutex query=batched )
 
-All addresses, for your shell:  . $dir/env
-As new: make reset$make   The end: make down$make
+Set all addresses in your shell:  . $dir/env
+Reset data and toggles:           make reset$make
+Stop and remove the lab:          make down$make
 TRY
 }
 
@@ -350,16 +382,17 @@ cmd_work_up() {
     local port
     choose_lab
     check_programs service loadtest
-    take_lock "$root/build/.lab-$port_base.lock" "another make up or down of this lab is at work"
+    take_lock "$root/build/.lab-$port_base.lock" "another make up or make down of this lab is running"
     if registered_pid "$home/supervisor.pid" >/dev/null && [[ -s $home/env ]]; then
-        printf 'The lab is already up: . %s\n' "${home#"$root/"}/env"
+        printf 'The lab is already up. Its addresses: . %s\n' "${home#"$root/"}/env"
         return
     fi
     if [[ -d $home ]]; then
         teardown "$home" # what a crash of the machine left
     fi
+    warn_of_local_ports
     for port in "$port_base" "$((port_base + 1))" "$((port_base + 10))"; do
-        port_is_free "$port" || fail "port $port is taken; choose another with PORT_BASE"
+        port_is_free "$port" || fail "port $port is taken$(holder_of "$port"); choose another with PORT_BASE"
     done
     catch_signals
     make_home
@@ -374,7 +407,7 @@ cmd_work_up() {
 
 cmd_down() {
     choose_lab
-    take_lock "$root/build/.lab-$port_base.lock" "another make up or down of this lab is at work"
+    take_lock "$root/build/.lab-$port_base.lock" "another make up or make down of this lab is running"
     if [[ ! -d $home ]]; then
         printf 'The lab is not up.\n'
         return
@@ -394,14 +427,14 @@ cmd_reset() {
     began=$(now_ms)
     "$root/migrations/migrate" down all
     "$root/migrations/migrate" up
-    printf 'Data and toggles are as new (%d ms).\n' "$(($(now_ms) - began))"
+    printf 'Data and toggles are reset (%d ms).\n' "$(($(now_ms) - began))"
 }
 
 cmd_logs() {
     choose_lab
     [[ -e $home/service.log ]] || fail 'the lab is not up'
     if [[ ${1:-} == -f || ${FOLLOW:-0} == 1 ]]; then
-        exec tail -n 200 -f "$home/service.log"
+        exec tail -n 200 -F "$home/service.log"
     fi
     tail -n 200 "$home/service.log"
 }
@@ -430,7 +463,7 @@ cmd_work_demo() {
     take_lock "$root/build/.demo.lock" 'another demo is running in this folder'
     if [[ -d $home ]]; then
         teardown "$home"
-        rm -f "$home"/{output.txt,matrix.json,service.log,postgres.log,teardown.log} "$home"/{pool-events-*.jsonl,crash-*.txt}
+        rm -f "$home"/{output.txt,matrix.json,service.log{,.1},postgres.log,teardown.log} "$home"/{pool-events-*.jsonl,crash-*.txt}
     fi
     catch_signals
     make_home
@@ -445,7 +478,7 @@ cmd_work_demo() {
     run_job "$root/build/loadtest" matrix --url "http://127.0.0.1:$port/v1/feeds/{feed}" \
         --admin-url "http://127.0.0.1:$((port + 1))" --admin-token-file "$home/admin-token" \
         --json "$home/matrix.json" || status=$?
-    printf '\nKept in build/demo: output.txt, matrix.json, service.log, postgres.log, pool-events-*.jsonl, crash-*.txt\n'
+    printf '\nResults are in build/demo: output.txt, matrix.json, service.log, postgres.log, pool-events-*.jsonl, crash-*.txt\n'
     exit "$status"
 }
 
@@ -460,6 +493,6 @@ case ${1:-} in
         usage
         exit 0
         ;;
-    *) usage_error 'say demo, up, down, reset or logs' ;;
+    *) usage_error 'the command is missing or unknown' ;;
 esac
 "cmd_$1" "${@:2}"

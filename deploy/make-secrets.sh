@@ -1,7 +1,14 @@
 #!/usr/bin/env bash
-# Run by compose before anything else: makes the passwords and the tokens once. Each folder is a volume, and holds only what
-# its readers may know: database, the superuser's password; roles, the others', for who makes them; logins, the service's two;
-# service, its admin token; loadtest, the load tester's; monitor, the exporter's login; grafana; pooler.
+# Makes the passwords and tokens once; compose runs it before anything else. Each folder is a volume
+# and holds only what its readers may know:
+#   database  the superuser's password
+#   roles     the other roles' passwords, for the script that makes the roles
+#   logins    the service's two logins
+#   service   its admin token
+#   loadtest  the load tester's token
+#   monitor   the exporter's login
+#   grafana   Grafana's password
+#   pooler    PgBouncer's list of users
 #
 # usage: make-secrets DIR
 set -euo pipefail

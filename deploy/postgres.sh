@@ -15,15 +15,15 @@ usage() {
     cat <<'USAGE'
 usage: postgres.sh start|stop|restart|kill|template DIR
 
-  start    make DIR (or take an empty one), a database cluster in it, the roles and the schema, and write DIR/env, to be
-           sourced by a shell; in a DIR that has a cluster already, start that again on its old port
-  stop     end the server and remove all of it but DIR/postgres.log
-  restart  stop the server, keeping the data, and start it again
-  kill     end it at once, as a crash would, keeping the data (for fault tests)
-  template make DIR with a cluster, roles and schema as start does, but leave no server
+  start    makes a cluster with roles and schema in DIR, which must be new or empty, starts its server and writes DIR/env
+           for a shell to source; starts an existing cluster in DIR again on its old port
+  stop     stops the server and removes all of DIR but DIR/postgres.log
+  restart  stops the server, keeps the data, and starts it again
+  kill     ends the server at once, as a crash would, and keeps the data (for fault tests)
+  template makes a cluster as start does, without a running server
 
-FLASHOVER_PG_TEMPLATE names a folder made by template, which start copies instead of making a cluster: tests that start
-many servers save most of the time. FLASHOVER_PG_PORT asks for a certain port on 127.0.0.1. Run by root, the server runs as the user postgres.
+FLASHOVER_PG_TEMPLATE names a folder made by template. start copies it instead of making a cluster, which saves tests most
+of the time. FLASHOVER_PG_PORT sets the port on 127.0.0.1. As root, the server runs as the user postgres.
 USAGE
 }
 
@@ -64,7 +64,7 @@ as_server_user() {
 
 # PostgreSQL's own meaning of the signals: INT is a fast shutdown, QUIT an immediate one.
 end_server() {
-    end_registered "$dir/server.pid" "$stop_timeout_s" "$@" || fail "the server in $dir does not end"
+    end_registered "$dir/server.pid" "$stop_timeout_s" "$@" || fail "the server in $dir did not stop"
 }
 
 make_dir() {
@@ -78,7 +78,7 @@ make_dir() {
     fi
     chmod 0700 "$dir"
     as_server_user test -w "$dir" 2>/dev/null ||
-        fail "the user postgres cannot reach $dir; choose a folder below one that everyone may enter, such as /tmp"
+        fail "the user postgres cannot reach $dir; choose a folder that every user can enter, for example below /tmp"
 }
 
 make_cluster() {
@@ -90,8 +90,8 @@ make_cluster() {
 local all postgres trust
 host  all all      127.0.0.1/32 scram-sha-256
 HBA
-    # Throw-away data: no fsync, though each commit still reaches the kernel, so that `kill` loses none. wal_level minimal
-    # lets the seeding skip the log.
+    # Throw-away data: no fsync. Each commit still reaches the kernel, so that `kill` loses none.
+    # wal_level minimal lets the seeding skip the log.
     cat >>"$dir/data/postgresql.conf" <<CONF
 listen_addresses = '127.0.0.1'
 unix_socket_directories = '$dir'
@@ -206,7 +206,7 @@ ENV
 cmd_start() {
     local port owner app control
     if [[ -e $dir/env && -e $dir/data/PG_VERSION ]]; then
-        registered_pid "$dir/server.pid" >/dev/null && fail "the server in $dir runs already"
+        registered_pid "$dir/server.pid" >/dev/null && fail "the server in $dir is already running"
         start_server
         return
     fi
@@ -258,12 +258,12 @@ main() {
         usage
         exit 0
     }
-    (($# == 2)) || usage_error 'wants a command and a folder'
+    (($# == 2)) || usage_error 'give a command and a folder'
     [[ $1 =~ ^(start|stop|restart|kill|template)$ ]] || usage_error "unknown command $1"
-    [[ $2 != *[\'\"\\]* && $2 != *$'\n'* ]] || usage_error 'DIR must not hold quotes or backslashes'
+    [[ $2 != *[\'\"\\]* && $2 != *$'\n'* ]] || usage_error 'DIR must not contain quotes, backslashes or line breaks'
     if [[ -n ${FLASHOVER_PG_PORT:-} ]]; then
         [[ $FLASHOVER_PG_PORT =~ ^[1-9][0-9]{0,4}$ && $FLASHOVER_PG_PORT -le 65535 ]] ||
-            usage_error "FLASHOVER_PG_PORT=$FLASHOVER_PG_PORT: wants a port from 1 to 65535"
+            usage_error "FLASHOVER_PG_PORT=$FLASHOVER_PG_PORT is not a port from 1 to 65535"
     fi
     [[ $1 == start || $1 == template ]] || [[ -d $2 ]] || fail "$2 does not exist"
     dir=$(realpath -m -- "$2")

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs the service and starts it again after a crash, as a container engine or systemd would. An end with status 0, 1 or 2
-# is the service's own word (stopped, cannot start, wrong option) and is final.
+# Runs the service and starts it again after a crash, as a container engine or systemd would. Status 0,
+# 1 or 2 is final: the service was stopped, could not start, or had a wrong option.
 #
 # usage: supervise.sh STATE_DIR COMMAND [ARGUMENT...]
-# Writes STATE_DIR/supervisor.pid, STATE_DIR/service.pid and STATE_DIR/service.log; STATE_DIR/temp names the lab's temporary folder.
-# TERM ends both.
+# Writes STATE_DIR/supervisor.pid, STATE_DIR/service.pid and STATE_DIR/service.log. STATE_DIR/temp names
+# the lab's temporary folder. TERM ends both.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -15,12 +15,35 @@ readonly here
 readonly backoff_min_ms=100
 readonly backoff_max_ms=1000
 readonly healthy_ms=5000 # a life this long ends the back-off
-readonly stop_timeout_s=8 # the service drains for 5 s at most
+readonly log_bytes_max=$((64 << 20)) # what was before is kept once, as service.log.1
+readonly log_look_s=${LOG_LOOK_S:-10} # how often the size is looked at while the service runs
+readonly stop_timeout_s=9 # 5 s for open requests, 1 s for the admin port, 2 s to record the stop
 
 log() {
     local level=$1 message=$2
     printf '{"time":"%s","level":"%s","message":"%s","program":"supervisor","starts":%d}\n' \
         "$(date -u +%Y-%m-%dT%H:%M:%S.%3NZ)" "$level" "$message" "$starts" >&"$log_fd"
+}
+
+# Nobody opens the log anew, so the file stays and is emptied. All append to it. A line that comes
+# between the copy's end and that is lost.
+empty_log() {
+    local file=$state_dir/service.log copied
+    (($(stat --format %s "$file") > log_bytes_max)) || return 0
+    cp "$file" "$file.1" || return 0
+    copied=$(stat --format %s "$file.1")
+    tail --bytes=+$((copied + 1)) "$file" >>"$file.1" # what came during the copy
+    truncate --size=0 "$file"
+}
+
+# Beside the service, as long as we are there. Waits by a builtin on an empty pipe: it leaves no process.
+watch_log() {
+    local pipe
+    exec {pipe}<> <(:)
+    while registered_pid "$state_dir/supervisor.pid" >/dev/null; do
+        read -r -t "$log_look_s" -u "$pipe" || true
+        empty_log || true # as on a full disk: the next look may do
+    done
 }
 
 describe_end() {
@@ -36,8 +59,8 @@ is_final() {
     [[ $1 =~ ^(0|1|2|126|127)$ ]]
 }
 
-# Whether the lab that started us is still there. Whoever ends a lab first leaves a mark and then looks for our pid; we register
-# the pid and then look for the mark: so one of the two sees the other.
+# Whether the lab that started us is still there. A teardown leaves a mark first and then looks for our
+# pid. We register the pid first and then look for the mark: one of the two sees the other.
 lab_is_there() {
     local temp
     temp=$(cat "$state_dir/temp") && [[ -d $temp && ! -e $temp/ending ]]
@@ -52,7 +75,8 @@ ask_to_stop() {
     fi
 }
 
-# Sets `status` to how the service ended. A signal to us interrupts the wait; the shell keeps the status until asked again.
+# Sets `status` to how the service ended. A signal to us interrupts the wait; the shell keeps the
+# status until the next wait.
 run_once() {
     starts=$((starts + 1))
     # The service must not outlive us, however we end.
@@ -63,8 +87,8 @@ run_once() {
         wait "$child" && status=0 || status=$?
     fi
     if ((stopping)); then
-        # One TERM only: to the service a second one means that its patience with open requests shall end. It was sent by
-        # the trap, unless that came before there was a child.
+        # One TERM only: a second one ends the service's patience with open requests. The trap has sent it,
+        # unless the signal came before there was a child.
         ((told)) || ask_to_stop
         wait_gone "$state_dir/service.pid" "$stop_timeout_s" || end_registered "$state_dir/service.pid" 1 KILL || true
         wait "$child" && status=0 || status=$?
@@ -96,12 +120,15 @@ main() {
     lab_is_there || exit 0
     trap ask_to_stop TERM INT
     trap '' HUP
+    watch_log &
+    log_watcher=$!
     while ((!stopping)); do
         began_ms=$(now_ms)
         run_once "$@"
         ((!stopping)) || break
         if is_final "$status"; then
             log error "service $(describe_end "$status"); not started again"
+            kill "$log_watcher"
             exit "$status"
         fi
         if (($(now_ms) - began_ms >= healthy_ms)); then
@@ -111,10 +138,11 @@ main() {
         pause_ms "$backoff_ms"
         backoff_ms=$((backoff_ms * 2 < backoff_max_ms ? backoff_ms * 2 : backoff_max_ms))
     done
+    kill "$log_watcher"
     log info "service $(describe_end "$status") on request"
 }
 
-declare state_dir='' child='' log_fd='' starts=0 stopping=0 told=0 status=0
+declare state_dir='' child='' log_watcher='' log_fd='' starts=0 stopping=0 told=0 status=0
 if (($# < 2)); then
     printf 'usage: supervise.sh STATE_DIR COMMAND [ARGUMENT...]\n' >&2
     exit 2

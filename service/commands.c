@@ -2,7 +2,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
-#include "service/toggle_store.h"
+#include "service/toggles/store.h"
 
 #include <netdb.h>
 #include <sys/socket.h>
@@ -65,6 +65,10 @@ static json_t *read_stored(const struct db_conn_config *database, int64_t deadli
     return stored;
 }
 
+static const char no_url_text[] =
+    "service toggle: neither --control-database-url nor FLASHOVER_CONTROL_DATABASE_URL says where "
+    "the database is; for the lab of make up: . build/lab/env\n";
+
 int command_toggle(const struct config *config, int count, char *const *assignments)
 {
     struct failure failure = {0};
@@ -80,7 +84,8 @@ int command_toggle(const struct config *config, int count, char *const *assignme
     if (stored)
         print_stored(stored);
     else
-        fprintf(stderr, "service toggle: %s\n", failure.message);
+        fprintf(stderr, "service toggle: %s\n%s", failure.message,
+                config->control_database_url ? "" : no_url_text);
     json_decref(changes);
     bool done = stored != NULL;
     json_decref(stored);
@@ -111,7 +116,7 @@ static int connect_to(const char *address)
     uint16_t port;
     struct addrinfo *found = NULL;
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    if (options_split_address(address, host, sizeof host, &port) != 0)
+    if (!options_split_address(address, host, sizeof host, &port))
         return -1;
     if (strcmp(host, "0.0.0.0") == 0)
         snprintf(host, sizeof host, "127.0.0.1");

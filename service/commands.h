@@ -1,8 +1,8 @@
 /*
  * The service's commands beside serving.
  */
-#ifndef FLASHOVER_COMMANDS_H
-#define FLASHOVER_COMMANDS_H
+#ifndef FLASHOVER_SERVICE_COMMANDS_H
+#define FLASHOVER_SERVICE_COMMANDS_H
 
 #include "service/config.h"
 

@@ -2,13 +2,14 @@
 
 #include "common/check.h"
 #include "common/clock.h"
-#include "common/http_token.h"
+#include "common/http/token.h"
 
 #include <ctype.h>
 #include <libpq-fe.h>
 #include <unistd.h>
 
 #define CONNECT_TIMEOUT_NS (5 * CLOCK_NS_PER_S)
+#define MAX_UNTRIED_NS     (5 * CLOCK_NS_PER_S)
 /* How long a connection whose request gave up may take to end its query and be used again. Queries
  * of this service take a few round trips' time; what takes longer is worth a new connection. */
 #define DRAIN_TIMEOUT_NS (250 * CLOCK_NS_PER_MS)
@@ -27,198 +28,32 @@ static const char usage[] =
     "       service healthcheck                   exit 0 when /readyz of --listen answers 200\n"
     "       service --help | --version";
 
-enum { FIXED_OPTIONS = 25 };
+/* AT_listen, AT_admin_listen, …: each option's place in the table. */
+#define OPTION(KIND, name, field, fallback, range, argument, help) AT_##field,
+enum {
+#include "service/options.tbl.h"
+    FIXED_OPTIONS
+};
+
+static void fill_fixed(struct config *config, struct option table[FIXED_OPTIONS])
+{
+#define RANGE(min_, max_) .min = (min_), .max = (max_)
+#define CHOICES(choices_) .choices = (choices_)
+#define ANY_TEXT          .choices = NULL
+#define OPTION(KIND, name_, field_, fallback_, range_, argument_, help_)                           \
+    table[AT_##field_] = (struct option){.name = (name_),                                          \
+                                         .kind = OPTION_##KIND,                                    \
+                                         .value = &config->field_,                                 \
+                                         .fallback = (fallback_),                                  \
+                                         .argument = (argument_),                                  \
+                                         .help = (help_),                                          \
+                                         range_};
+#include "service/options.tbl.h"
+}
 
 static void fill_table(struct config *config, struct option table[FIXED_OPTIONS + TOGGLES])
 {
-    const struct option fixed[FIXED_OPTIONS] = {
-        {.name = "listen",
-         .kind = OPTION_TEXT,
-         .value = &config->listen,
-         .fallback = "127.0.0.1:8080",
-         .argument = "HOST:PORT",
-         .help = "public address"},
-        {.name = "admin-listen",
-         .kind = OPTION_TEXT,
-         .value = &config->admin_listen,
-         .fallback = "127.0.0.1:8081",
-         .argument = "HOST:PORT",
-         .help = "admin address: metrics, toggles, debug"},
-        {.name = "admin-token-file",
-         .kind = OPTION_TEXT,
-         .value = &config->admin_token_file,
-         .argument = "FILE",
-         .help = "bearer token of the admin port; required off loopback"},
-        {.name = "database-url",
-         .kind = OPTION_TEXT,
-         .value = &config->database_url,
-         .argument = "CONNINFO",
-         .help = "the pool's database, role flashover_app; else PG* variables"},
-        {.name = "control-database-url",
-         .kind = OPTION_TEXT,
-         .value = &config->control_database_url,
-         .argument = "CONNINFO",
-         .help = "toggles, events, readyz: role flashover_control, direct"},
-        {.name = "prepared-statements",
-         .kind = OPTION_CHOICE,
-         .value = &config->prepared_statements,
-         .fallback = "on",
-         .choices = "on|off",
-         .argument = "SWITCH",
-         .help =
-             "off: each query brings its SQL, for PgBouncer before 1.21 in transaction pooling"},
-        {.name = "pool-size",
-         .kind = OPTION_INTEGER,
-         .value = &config->pool_size,
-         .fallback = "20",
-         .min = 1,
-         .max = 1000,
-         .argument = "N",
-         .help = "max pool size"},
-        {.name = "pool-min",
-         .kind = OPTION_INTEGER,
-         .value = &config->pool_min,
-         .fallback = "0",
-         .min = 0,
-         .max = 1000,
-         .argument = "N",
-         .help = "min pool size, at most --pool-size"},
-        {.name = "pool-max-connecting",
-         .kind = OPTION_INTEGER,
-         .value = &config->pool_max_connecting,
-         .fallback = "2",
-         .min = 1,
-         .max = 100,
-         .argument = "N",
-         .help = "connects under way at the same time"},
-        {.name = "pool-max-idle-ms",
-         .kind = OPTION_INTEGER,
-         .value = &config->pool_max_idle_ms,
-         .fallback = "600000",
-         .min = 0,
-         .max = 86400000,
-         .argument = "MS",
-         .help = "a connection idle for longer is closed; 0: never"},
-        {.name = "pool-max-lifetime-ms",
-         .kind = OPTION_INTEGER,
-         .value = &config->pool_max_lifetime_ms,
-         .fallback = "1800000",
-         .min = 0,
-         .max = 86400000,
-         .argument = "MS",
-         .help = "a connection open for longer, less up to a tenth, is closed; 0: never"},
-        {.name = "pool-prove-idle-ms",
-         .kind = OPTION_INTEGER,
-         .value = &config->pool_prove_idle_ms,
-         .fallback = "30000",
-         .min = 0,
-         .max = 86400000,
-         .argument = "MS",
-         .help = "a connection idle for longer is proved by a round trip first; 0: never"},
-        {.name = "max-waiters",
-         .kind = OPTION_INTEGER,
-         .value = &config->max_waiters,
-         .fallback = "10000",
-         .min = 0,
-         .max = 1000000,
-         .argument = "N",
-         .help = "threads that may wait for a connection; 0: no limit"},
-        {.name = "request-timeout-ms",
-         .kind = OPTION_INTEGER,
-         .value = &config->request_timeout_ms,
-         .fallback = "1000",
-         .min = 1,
-         .max = 600000,
-         .argument = "MS",
-         .help = "a request's deadline"},
-        {.name = "checkout-timeout-ms",
-         .kind = OPTION_INTEGER,
-         .value = &config->checkout_timeout_ms,
-         .fallback = "0",
-         .min = 0,
-         .max = 600000,
-         .argument = "MS",
-         .help = "a checkout's own deadline; 0: the request's alone"},
-        {.name = "query-latency-ms",
-         .kind = OPTION_REAL,
-         .value = &config->query_latency_ms,
-         .fallback = "5",
-         .min = 0,
-         .max = 60000,
-         .argument = "MS",
-         .help = "a round trip's cost, spent in the server per statement"},
-        {.name = "items",
-         .kind = OPTION_INTEGER,
-         .value = &config->items,
-         .fallback = "300",
-         .min = 1,
-         .max = QUERIES_MAX_ITEMS,
-         .argument = "N",
-         .help = "items of a request without ?items="},
-        {.name = "max-connections",
-         .kind = OPTION_INTEGER,
-         .value = &config->max_connections,
-         .fallback = "1000",
-         .min = 1,
-         .max = 30000,
-         .argument = "N",
-         .help = "HTTP connections of the public port"},
-        {.name = "max-threads",
-         .kind = OPTION_INTEGER,
-         .value = &config->max_threads,
-         .fallback = "10000",
-         .min = 1,
-         .max = 30000,
-         .argument = "N",
-         .help = "fan-out threads of all requests together"},
-        {.name = "thread-stack-kib",
-         .kind = OPTION_INTEGER,
-         .value = &config->thread_stack_kib,
-         .fallback = "128",
-         .min = 64,
-         .max = 8192,
-         .argument = "KIB",
-         .help = "stack of a fan-out thread"},
-        {.name = "fan-out-limit",
-         .kind = OPTION_INTEGER,
-         .value = &config->fan_out_limit,
-         .fallback = "8",
-         .min = 1,
-         .max = 1000,
-         .argument = "N",
-         .help = "threads of one request with query=bounded"},
-        {.name = "pool-events",
-         .kind = OPTION_INTEGER,
-         .value = &config->pool_events,
-         .fallback = "16384",
-         .min = 0,
-         .max = 1048576,
-         .argument = "N",
-         .help = "the pool's last events that are kept for /debug/pool/events"},
-        {.name = "dump-dir",
-         .kind = OPTION_TEXT,
-         .value = &config->dump_dir,
-         .argument = "DIR",
-         .help = "where these go when checkouts begin to time out, and the dump of a crash; none: "
-                 "nowhere"},
-        {.name = "drain-delay-ms",
-         .kind = OPTION_INTEGER,
-         .value = &config->drain_delay_ms,
-         .fallback = "0",
-         .min = 0,
-         .max = 60000,
-         .argument = "MS",
-         .help = "from SIGTERM, /readyz says 503 so long before the port closes"},
-        {.name = "map-window-us",
-         .kind = OPTION_INTEGER,
-         .value = &config->map_window_us,
-         .fallback = "0",
-         .min = 0,
-         .max = 1000000,
-         .argument = "US",
-         .help = "artificial wait inside a map write; the race needs none"},
-    };
-    memcpy(table, fixed, sizeof fixed);
+    fill_fixed(config, table);
     for (enum toggle toggle = 0; toggle < TOGGLES; toggle++)
         table[FIXED_OPTIONS + toggle] =
             (struct option){.name = toggle_definitions[toggle].name,
@@ -233,7 +68,7 @@ static void fill_table(struct config *config, struct option table[FIXED_OPTIONS 
 static bool check_address(const char *option, const char *address, char host[256])
 {
     uint16_t port;
-    if (options_split_address(address, host, 256, &port) == 0)
+    if (options_split_address(address, host, 256, &port))
         return true;
     fprintf(stderr, "service: --%s: '%s' is not HOST:PORT with a port in 0..65535\n", option,
             address);
@@ -274,6 +109,28 @@ static bool check_conninfo(const char *option, const char *conninfo, char *name,
     PQconninfoFree(parsed);
     PQconninfoFree(defaults);
     return ok;
+}
+
+static bool has_password(const char *conninfo)
+{
+    PQconninfoOption *parsed = conninfo ? PQconninfoParse(conninfo, NULL) : NULL;
+    bool has = false;
+    for (const PQconninfoOption *item = parsed; item && item->keyword; item++)
+        has = has || (strcmp(item->keyword, "password") == 0 && item->val && *item->val);
+    PQconninfoFree(parsed);
+    return has;
+}
+
+/* Every user of a machine can read the arguments of every process. */
+static void find_shown_password(struct config *config, const struct option *table, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        bool is_url = table[i].value == &config->database_url ||
+                      table[i].value == &config->control_database_url;
+        if (is_url && table[i].origin == OPTION_FROM_COMMAND_LINE &&
+            has_password(*(const char *const *)table[i].value))
+            config->shown_password = table[i].name;
+    }
 }
 
 static bool read_token(struct config *config)
@@ -323,6 +180,7 @@ enum options_outcome config_read(struct config *config, int argc, char **argv,
         config->toggle_origins[toggle] = table[FIXED_OPTIONS + toggle].origin == OPTION_FROM_DEFAULT
                                              ? TOGGLE_FROM_DEFAULT
                                              : TOGGLE_FROM_OPTION;
+    find_shown_password(config, table, FIXED_OPTIONS);
     bool ok = check_conninfo("database-url", config->database_url, config->pool_name,
                              sizeof config->pool_name) &&
               check_conninfo("control-database-url", config->control_database_url, NULL, 0);
@@ -331,6 +189,7 @@ enum options_outcome config_read(struct config *config, int argc, char **argv,
 
 struct db_pool_config config_pool(const struct config *config)
 {
+    assert(config->pool_min <= config->pool_size); /* config_check_serving() */
     return (struct db_pool_config){
         .address = config->pool_name,
         .max_size = (unsigned)config->pool_size,
@@ -342,10 +201,11 @@ struct db_pool_config config_pool(const struct config *config)
         .drain_timeout_ns = DRAIN_TIMEOUT_NS,
         .cancel_timeout_ns = CANCEL_TIMEOUT_NS,
         .prove_after_idle_ns = config->pool_prove_idle_ms * CLOCK_NS_PER_MS,
+        .max_untried_ns = MAX_UNTRIED_NS,
         .max_idle_ns = config->pool_max_idle_ms * CLOCK_NS_PER_MS,
         .max_lifetime_ns = config->pool_max_lifetime_ms * CLOCK_NS_PER_MS,
         .max_waiters = (unsigned)config->max_waiters,
         .close_timeout_ns = CLOSE_TIMEOUT_NS,
-        .autonomous = true,
+        .policy = &db_pool_policy_autonomous,
         .recorder_events = (unsigned)config->pool_events};
 }

@@ -1,43 +1,39 @@
 /*
- * The service's options: one table, from which --help is printed and docs/configuration.md is
- * checked.
+ * The service's options, of the rows of service/options.tbl.h.
  */
-#ifndef FLASHOVER_CONFIG_H
-#define FLASHOVER_CONFIG_H
+#ifndef FLASHOVER_SERVICE_CONFIG_H
+#define FLASHOVER_SERVICE_CONFIG_H
 
 #include "common/options.h"
-#include "service/db_pool.h"
-#include "service/toggles.h"
+#include "service/pool/pool.h"
+#include "service/toggles/toggles.h"
 
 struct config {
-    const char *listen, *admin_listen, *admin_token_file;
-    const char *database_url, *control_database_url; /* NULL: libpq's PG* variables */
-    int64_t pool_size, pool_min, pool_max_connecting, max_waiters;
-    const char *prepared_statements; /* "on" or "off" */
-    int64_t pool_max_idle_ms, pool_max_lifetime_ms, pool_prove_idle_ms, pool_events;
-    const char *dump_dir; /* NULL: nothing is dumped */
-    int64_t request_timeout_ms, checkout_timeout_ms;
-    double query_latency_ms;
-    int64_t items;
-    int64_t max_connections, max_threads, thread_stack_kib, fan_out_limit;
-    int64_t drain_delay_ms;
-    int64_t map_window_us;
+    /* A field for each option: int64_t, double or const char *, which is NULL where a text has
+     * neither a value nor a default. */
+#define OPTION_FIELD_INTEGER                                       int64_t
+#define OPTION_FIELD_REAL                                          double
+#define OPTION_FIELD_TEXT                                          const char *
+#define OPTION_FIELD_CHOICE                                        const char *
+#define OPTION(KIND, name, field, fallback, range, argument, help) OPTION_FIELD_##KIND field;
+#include "service/options.tbl.h"
     const char *toggles[TOGGLES];
     enum toggle_origin toggle_origins[TOGGLES];
 
-    const char
-        *admin_token;    /* read from the file; NULL: none wanted. Lives as long as the process */
+    /* From admin_token_file; NULL: callers need none. Lives as long as the process. */
+    const char *admin_token;
     char pool_name[256]; /* HOST:PORT of database_url */
+    /* The option whose password stands on the command line, or NULL. */
+    const char *shown_password;
 };
 
-/* Reads the options. On anything but
- * OPTIONS_RUN one line on stderr has said why (or --help was printed). What is no option is left in
- * argv[1..*positional_count]. */
+/* Reads the options. On anything but OPTIONS_RUN one line on stderr gives the reason, or --help was
+ * printed. What is no option is left in argv[1..*positional_count]. */
 enum options_outcome config_read(struct config *config, int argc, char **argv,
                                  int *positional_count);
 
 /* What only serving needs: checks the addresses and the options against each other, and reads the
- * token. False when one line on stderr has said what is wrong: exit with 2. */
+ * token. False: one line on stderr gives the reason, and the exit status is 2. */
 bool config_check_serving(struct config *config) __attribute__((warn_unused_result));
 
 /* The pool as the service has it, but for its connector. */

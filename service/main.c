@@ -3,17 +3,20 @@
  */
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/descriptors.h"
 #include "common/log.h"
+#include "common/stop.h"
+#include "service/base/thread_state.h"
 #include "service/commands.h"
-#include "service/crash_dump.h"
-#include "service/dump_helper.h"
-#include "service/pool_json.h"
-#include "service/service.h"
-#include "service/thread_state.h"
+#include "service/dump/crash_dump.h"
+#include "service/dump/files.h"
+#include "service/dump/helper.h"
+#include "service/http/pool_json.h"
+#include "service/http/service.h"
 
 #include <errno.h>
 #include <signal.h>
-#include <sys/resource.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 /* Databases that do not answer so fast at the start, both together, may still come: that is no
@@ -21,6 +24,9 @@
 #define START_CHECK_NS (2 * CLOCK_NS_PER_S)
 /* A graceful stop finishes what is in flight, at most this long. */
 #define STOP_TIMEOUT_NS (5 * CLOCK_NS_PER_S)
+/* A log of failed requests stays readable, and does not fill a disk. */
+#define FAILURE_LINES_PER_S 100
+#define ADMIN_CONNECTIONS   100
 
 static struct config config;
 static struct service
@@ -59,6 +65,7 @@ static void dump_pool_events(void *context)
     (void)context;
     if (!config.dump_dir)
         return;
+    dump_files_trim(config.dump_dir);
     if (pool_json_dump_events(service.environment.pool, config.pool_name, config.dump_dir, path,
                               sizeof path))
         log_line(LOG_WARN, "checkouts begin to time out: the pool's last events are kept",
@@ -73,17 +80,19 @@ static bool open_pool(void)
     /* static: the pool's connector points to them */
     static struct db_conn_config database;
     static struct db_statement statements[3];
+    static struct db_preparing preparing;
     struct failure failure = {0};
     service.environment.queries = queries_make(config.query_latency_ms);
     statements[0] = service.environment.queries.feed_list;
     statements[1] = service.environment.queries.video;
     statements[2] = service.environment.queries.feed;
-    database =
-        (struct db_conn_config){.conninfo = config.database_url,
-                                .application_name = POOL_APPLICATION,
-                                .statements = statements,
-                                .statement_count = sizeof statements / sizeof statements[0],
-                                .unprepared = strcmp(config.prepared_statements, "off") == 0};
+    database = (struct db_conn_config){.conninfo = config.database_url,
+                                       .application_name = POOL_APPLICATION,
+                                       .statements = statements,
+                                       .statement_count = sizeof statements / sizeof statements[0],
+                                       .unprepared = strcmp(config.prepared_statements, "off") == 0,
+                                       .preparing = &preparing,
+                                       .is_replaceable = true};
     service.environment.database = &database;
     struct db_pool_config pool = config_pool(&config);
     pool.connector = db_conn_connector(&database);
@@ -114,16 +123,19 @@ static bool start_control(void)
 static void fill_service(void)
 {
     service.started_unix_s = clock_unix_seconds();
+    service.failure_lines.per_s = FAILURE_LINES_PER_S;
+    service.diagnoses.per_s = 1;
     service.pool_name = config.pool_name;
     service.default_items = (unsigned)config.items;
     service.request_timeout_ns = config.request_timeout_ms * CLOCK_NS_PER_MS;
     service.query_latency_s = config.query_latency_ms / 1000;
     service.environment.item_failures = service.metrics.item_failures;
     service.environment.fan_out_limit = (unsigned)config.fan_out_limit;
-    service.environment.fan_out =
-        (struct fan_out_limits){.max_threads = (unsigned)config.max_threads,
-                                .stack_bytes = (size_t)config.thread_stack_kib << 10,
-                                .create = pthread_create};
+    service.environment.threads =
+        (struct cached_threads_config){.max_threads = (unsigned)config.max_threads,
+                                       .stack_bytes = (size_t)config.thread_stack_kib << 10,
+                                       .idle_ns = config.fan_out_idle_ms * CLOCK_NS_PER_MS,
+                                       .create = pthread_create};
     toggles_init(&service.toggles, config.toggles, config.toggle_origins);
     map_window_set_us((unsigned)config.map_window_us);
 }
@@ -152,9 +164,10 @@ static struct http_server *open_admin(void)
     char error[HTTP_ERROR_SIZE];
     admin = (struct http_server_config){.name = "admin",
                                         .address = config.admin_listen,
-                                        .max_connections = 100,
+                                        .max_connections = ADMIN_CONNECTIONS,
                                         .max_body_bytes = 65536,
                                         .token = config.admin_token,
+                                        .own_pages_only = true,
                                         .routes = admin_routes,
                                         .route_count = admin_route_count,
                                         .context = &service,
@@ -173,7 +186,7 @@ static void log_start(const struct http_server *public, const struct http_server
                        config.pool_name, "toggles", toggles_describe(&service.toggles)));
 }
 
-/* Waits for SIGTERM or SIGINT; a second one ends the process at once. */
+/* Waits for SIGTERM, SIGINT or SIGHUP; a second one ends the process at once. */
 static void wait_for_stop(const sigset_t *signals)
 {
     int signal_number;
@@ -189,9 +202,9 @@ static void wait_for_stop(const sigset_t *signals)
 static bool drain_requests(struct http_server *public, int64_t deadline_ns)
 {
     unsigned cut = http_server_stop(public, deadline_ns);
-    while (fan_out_threads() > 0 && clock_now_ns() < deadline_ns)
+    while (cached_threads_count().at_work > 0 && clock_now_ns() < deadline_ns)
         clock_sleep_until(clock_now_ns() + 5 * CLOCK_NS_PER_MS);
-    unsigned threads = fan_out_threads();
+    unsigned threads = cached_threads_count().at_work;
     if (cut > 0 || threads > 0)
         log_line(
             LOG_WARN, "stopped with work unfinished",
@@ -226,27 +239,34 @@ static bool prepare_dumps(int argc, char **argv)
     return true;
 }
 
-/* A descriptor limit of 1024, as shells have it, would meet query=connect_per_item before the
- * database's own limit does: three to a connection. */
-static void raise_descriptor_limit(void)
+/* A limit of 1024 open files, as shells have it, would meet query=connect_per_item before the
+ * database's own limit does. Where it cannot be raised, the public port makes do with less. */
+static void fit_descriptors(void)
 {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit))
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    enum { TO_A_CONNECTION = 3, TO_A_PORT = 64, OTHERS = 64 };
+    long others = OTHERS + 2 * TO_A_PORT + ADMIN_CONNECTIONS +
+                  TO_A_CONNECTION * (config.pool_size + config.pool_max_connecting);
+    (void)descriptors_raise();
+    config.max_connections =
+        descriptors_fit("--max-connections", (unsigned)config.max_connections, (unsigned)others);
 }
 
 /* *all_done: no request of either port was left behind, and no thread of one. */
 static int serve(const sigset_t *signals, bool *all_done)
 {
-    raise_descriptor_limit();
+    fit_descriptors();
+    if (config.dump_dir)
+        dump_files_trim(config.dump_dir);
     name_replica();
     fill_service();
     int64_t check_until_ns = clock_now_ns() + START_CHECK_NS;
     if (database_is_wrong("database-url", config.database_url, check_until_ns) ||
         database_is_wrong("control-database-url", config.control_database_url, check_until_ns))
         return 1;
+    if (config.shown_password)
+        log_line(LOG_WARN,
+                 "a password on the command line can be read by every user of this machine",
+                 json_pack("{s:s}", "option", config.shown_password));
     /* The ports before the control thread: a start that ends here must leave no event, least of all
      * one that calls the life of the service that has the port a crash. */
     struct http_server *public = open_public();
@@ -274,6 +294,22 @@ static int serve(const sigset_t *signals, bool *all_done)
     return 0;
 }
 
+/* The kernel keeps waiting threads in a table. Since Linux 6.16 a process has its own, sized by the
+ * processors: 16 places on two of them, and each wake-up walks along all that wait in its place.
+ * With thousands of threads that took a fifth of the rate. An older kernel refuses the call: its
+ * table is everybody's, and large. See PR_FUTEX_HASH in prctl(2). */
+static void fit_futex_table(void)
+{
+    enum { FUTEX_HASH = 78, SET_SLOTS = 1, PLACES = 8192 }; /* bookworm's headers lack the names */
+    (void)prctl(FUTEX_HASH, SET_SLOTS, PLACES, 0, 0);
+}
+
+static bool is_ignored(int number)
+{
+    struct sigaction action;
+    return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
 int main(int argc, char **argv)
 {
     sigset_t signals;
@@ -295,11 +331,14 @@ int main(int argc, char **argv)
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    if (!is_ignored(SIGHUP)) /* nohup's choice stays */
+        sigaddset(&signals, SIGHUP);
     CHECK_PTHREAD(pthread_sigmask(SIG_BLOCK, &signals, NULL));
-    signal(SIGPIPE, SIG_IGN);
-    log_set_lock_hooks(thread_state_log_wait_begin, thread_state_log_wait_end);
+    stop_ignore_file_signals();
+    thread_state_watch_log();
     if (!prepare_dumps(argc, argv))
         return 1;
+    fit_futex_table();
     thread_state_enter("main", "");
     thread_state_set(THREAD_IDLE);
     bool all_done = false;

@@ -1,5 +1,5 @@
--- The exporter's role: it may look at the server's figures, and at no data. Run by psql, after create-roles.sql, with the variable
--- monitor_password.
+-- The exporter's role: it may read the server's figures, and no data. psql runs this after create-roles.sql,
+-- with the variable monitor_password.
 SELECT 'CREATE ROLE flashover_monitor' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'flashover_monitor') \gexec
 SET password_encryption = 'scram-sha-256';
 ALTER ROLE flashover_monitor LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD :'monitor_password';

@@ -1,21 +1,16 @@
 /*
  * The one place where a toggle's value becomes a variant's functions.
  */
-#ifndef FLASHOVER_VARIANTS_H
-#define FLASHOVER_VARIANTS_H
+#ifndef FLASHOVER_SERVICE_VARIANTS_VARIANTS_H
+#define FLASHOVER_SERVICE_VARIANTS_VARIANTS_H
 
-#include "service/variants/query.h"
+#include "service/variants/query/query.h"
+#include "service/variants/toggles.tbl.h"
 
-enum toggle {
-    TOGGLE_QUERY,
-    TOGGLE_MAP,
-    TOGGLE_RELEASE,
-    TOGGLE_ADMISSION,
-    TOGGLE_FATAL,
-    TOGGLE_DEADLINE,
-    TOGGLE_CANCEL,
-    TOGGLES
-};
+/* TOGGLE_QUERY, TOGGLE_MAP, … */
+#define TOGGLE_ENUMERATOR(ID, name, VALUES) TOGGLE_##ID,
+enum toggle { TOGGLE_TABLE(TOGGLE_ENUMERATOR) TOGGLES };
+#undef TOGGLE_ENUMERATOR
 
 struct toggle_definition {
     const char *name;

@@ -1,19 +1,19 @@
 /*
- * What the pool costs: checkout and check-in over a stub that answers at once, so that nothing but
- * the pool is measured. A benchmark, not a test: it judges nothing, and fails only when a checkout
- * does.
+ * Measures the cost of the pool: checkout and check-in over a stub that answers at once, so that
+ * only the pool is measured. A benchmark, not a test: it judges nothing, and fails only if a
+ * checkout fails.
  *
- * Closed loop: each thread checks out, holds the connection for nothing or for 5 ms, gives it back
- * and asks again. A wait is the time that db_pool_checkout() takes. It counts when it began in the
- * measured window, also where it ends after it, so that a thread that starves is seen.
+ * Closed loop: each thread checks out a connection, holds it for 0 or 5 ms, gives it back and
+ * repeats. A wait is the time that db_pool_checkout() takes. It counts if it began in the measured
+ * window, even if it ended later, so that a starving thread is seen.
  */
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/histogram.h"
+#include "service/base/thread_state.h"
 #include "service/config.h"
-#include "service/thread_state.h"
-#include "service/variants/admission.h"
-#include "tests/unit/stub_connector.h"
+#include "service/variants/admission/admission.h"
+#include "tests/support/stub_connector.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -23,9 +23,9 @@
 
 #define WARM_UP_NS (CLOCK_NS_PER_S / 2)
 #define HOLD_NS    (5 * CLOCK_NS_PER_MS)
-/* A checkout's deadline, far enough never to be met: a run ends long before. */
+/* A checkout's deadline, which never passes: a run ends long before. */
 #define PATIENCE_NS (600 * CLOCK_NS_PER_S)
-/* So many cycles between two readings of the clock, where one cycle is timed. */
+/* The cycles between two readings of the clock when single cycles are timed. */
 #define BATCH 1000
 /* The service's threads are small too (--thread-stack-kib). */
 #define STACK_BYTES ((size_t)64 << 10)
@@ -38,7 +38,7 @@ struct load {
 
 static const struct load loads[] = {{1, 1}, {32, 16}, {300, 20}, {300, 100}, {1000, 20}};
 
-/* One thread of the load; its own until it is joined. */
+/* One thread of the load. Only that thread uses it until it is joined. */
 struct worker {
     struct run *run;
     pthread_t thread;
@@ -72,10 +72,10 @@ static int64_t cpu_ns(void)
 
 static void sleep_until(int64_t at_ns)
 {
-    clock_sleep_until(at_ns); /* not a wait: the pause is what is measured, or its length */
+    clock_sleep_until(at_ns); /* not a wait: the measured window, or a part of what is measured */
 }
 
-/* The service's pool over the stub, with all its connections made. */
+/* Opens the service's pool over the stub. Returns when all of its connections are made. */
 static struct db_pool *open_pool(struct stub *stub, unsigned connections)
 {
     struct failure failure;
@@ -110,18 +110,18 @@ static struct db_checkout patient(void)
                                 .query = "none"};
 }
 
-static struct db_lease *checkout(struct db_pool *pool, const struct db_checkout *request)
+static struct db_slot *checkout(struct db_pool *pool, const struct db_checkout *request)
 {
-    struct db_lease *lease;
+    struct db_slot *slot;
     struct failure failure;
-    if (!db_pool_checkout(pool, request, &lease, &failure)) {
+    if (!db_pool_checkout(pool, request, &slot, &failure)) {
         fprintf(stderr, "pool_bench: checkout: %s\n", failure.message);
         _exit(1);
     }
-    return lease;
+    return slot;
 }
 
-/* As a thread of the service: listed, with a request. */
+/* Registers the calling thread like a thread of the service with a request. */
 static void enter(const char *role)
 {
     thread_state_enter(role, "00000000000000000000000000000000");
@@ -156,13 +156,13 @@ static void *worker_main(void *argument)
     int64_t asked_ns;
     enter("bench");
     barrier_wait(&worker->run->ready); /* all threads are there */
-    barrier_wait(&worker->run->ready); /* and the window is set */
+    barrier_wait(&worker->run->ready); /* the window is set */
     while ((asked_ns = clock_now_ns()) < run->until_ns) {
-        struct db_lease *lease = checkout(run->pool, &request);
+        struct db_slot *slot = checkout(run->pool, &request);
         int64_t got_ns = clock_now_ns();
         if (run->hold_ns > 0)
             sleep_until(got_ns + run->hold_ns);
-        db_pool_checkin(run->pool, &lease);
+        db_pool_checkin(run->pool, &slot);
         if (asked_ns >= run->from_ns)
             histogram_record_ns(&worker->waits, got_ns - asked_ns);
     }
@@ -215,8 +215,8 @@ static int compare(const void *left, const void *right)
     return (*a > *b) - (*a < *b);
 }
 
-/* ns of a cycle that meets nobody: one thread, one connection, and no clock but the pool's own. The
- * median of batches, which a slow moment of the machine does not move. */
+/* The ns of a cycle without contention: one thread, one connection, and only the pool's own reads
+ * of the clock. The median of batches, which a slow moment of the machine does not change. */
 static double time_cycle(void)
 {
     static double batches[MAX_BATCHES];
@@ -229,8 +229,8 @@ static double time_cycle(void)
     for (int64_t begun_ns = 0; begun_ns < until_ns && count < MAX_BATCHES;) {
         begun_ns = clock_now_ns();
         for (int i = 0; i < BATCH; i++) {
-            struct db_lease *lease = checkout(pool, &request);
-            db_pool_checkin(pool, &lease);
+            struct db_slot *slot = checkout(pool, &request);
+            db_pool_checkin(pool, &slot);
         }
         if (begun_ns >= from_ns)
             batches[count++] = (double)(clock_now_ns() - begun_ns) / BATCH;
@@ -245,22 +245,22 @@ static void *rest_main(void *argument)
     struct db_pool *pool = argument;
     const struct db_checkout request = patient();
     enter("bench");
-    struct db_lease *lease = checkout(pool, &request);
-    db_pool_checkin(pool, &lease);
+    struct db_slot *slot = checkout(pool, &request);
+    db_pool_checkin(pool, &slot);
     thread_state_leave();
     return NULL;
 }
 
-/* % of one core that the process burns while threads do nothing but stand in the queue. */
+/* The % of one core that the process uses while its threads only wait in the queue. */
 static double rest_percent(void)
 {
     static pthread_t threads[REST_THREADS];
-    struct db_lease *leases[REST_CONNECTIONS];
+    struct db_slot *slots[REST_CONNECTIONS];
     struct stub stub;
     struct db_pool *pool = open_pool(&stub, REST_CONNECTIONS);
     const struct db_checkout request = patient();
     for (unsigned i = 0; i < REST_CONNECTIONS; i++)
-        leases[i] = checkout(pool, &request);
+        slots[i] = checkout(pool, &request);
     for (unsigned i = 0; i < REST_THREADS; i++)
         start_thread(&threads[i], rest_main, pool);
     while (db_pool_count(pool).waiting < REST_THREADS)
@@ -271,14 +271,14 @@ static double rest_percent(void)
     sleep_until(begun_ns + rest_ns);
     double percent = 100 * (double)(cpu_ns() - cpu_before_ns) / (double)(clock_now_ns() - begun_ns);
     for (unsigned i = 0; i < REST_CONNECTIONS; i++)
-        db_pool_checkin(pool, &leases[i]);
+        db_pool_checkin(pool, &slots[i]);
     for (unsigned i = 0; i < REST_THREADS; i++)
         CHECK_PTHREAD(pthread_join(threads[i], NULL));
     close_pool(pool);
     return percent;
 }
 
-/* The turns that a thread's cycle takes when nothing but the holds takes time. */
+/* How long a thread's cycle takes if only the holds take time. */
 static double bound_ms(const struct run *run)
 {
     unsigned turns = (run->load.threads + run->load.connections - 1) / run->load.connections;
@@ -365,7 +365,7 @@ static int run_all(const char *json_path)
     return ok ? 0 : 1;
 }
 
-/* BENCH_SECONDS, or the default when it is not set. */
+/* Reads BENCH_SECONDS, with a default if it is not set. False if it is not a number of 0.1..60. */
 static bool read_window(void)
 {
     const char *text = getenv("BENCH_SECONDS");

@@ -4,7 +4,7 @@
 temp=
 services=()
 
-# begin: the database, whose addresses are then in the environment; all of it ends with the script.
+# begin: starts the database, and puts its addresses into the environment. Everything ends with the script.
 begin() {
     temp=$(mktemp -d /tmp/flashover-bench-XXXXXX)
     chmod 711 "$temp" # the server may run as another user
@@ -29,7 +29,7 @@ finish() {
     rm -rf "$temp"
 }
 
-# await COMMAND…: until it succeeds, at most 20 s.
+# await COMMAND…: repeats the command until it succeeds, at most 20 s.
 await() {
     local deadline=$((SECONDS + 20))
     until "$@"; do
@@ -45,12 +45,12 @@ has_started() {
     ports=$(sed -n 's/.*"message":"started".*"port":\([0-9]*\),"admin_port":\([0-9]*\).*/\1 \2/p' "$1") && [[ -n $ports ]]
 }
 
-# start_service QUERY [OPTION…]: on free ports, which are then in $port and $admin_port.
+# start_service QUERY [OPTION…]: starts the service on free ports, and sets $port and $admin_port to them.
 start_service() {
     local log=$temp/$1.log
     build/service --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --query "$@" 2>"$log" &
     services+=($!)
     await has_started "$log"
-    # shellcheck disable=SC2034 # for whoever sources this
+    # shellcheck disable=SC2034 # for the scripts that source this
     read -r port admin_port <<<"$ports"
 }

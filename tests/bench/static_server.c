@@ -1,6 +1,6 @@
 /*
- * A server for measuring load testers: one thread, epoll, the same body of the size of a feed for
- * every request. It costs as little as a server can, so that what is measured is who asks.
+ * A server for measuring load testers: one thread, epoll, and the same body of the size of a feed
+ * for every request. It costs as little as a server can, so that the load tester is measured.
  *
  * Listens on a free port of 127.0.0.1, prints its URL on a line, and ends with its standard input.
  */
@@ -13,8 +13,8 @@
 #define BODY_BYTES  18000 /* a feed of 300 items */
 #define CONNECTIONS 1000
 
-/* MHD calls first with the head alone. Whoever answers then does not want the rest, and MHD closes
- * the connection behind the answer: so at the second call. */
+/* MHD first calls with only the head. After an answer at that point MHD would close the connection,
+ * since it takes the rest of the request as unwanted. So this answers at the second call. */
 static enum MHD_Result answer(void *body, struct MHD_Connection *connection, const char *url,
                               const char *method, const char *version, const char *upload,
                               size_t *upload_size, void **request)

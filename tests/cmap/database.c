@@ -8,7 +8,7 @@
 /* MongoDB's ShutdownInProgress. PostgreSQL refuses a connect for that reason with 57P03. */
 #define SHUTDOWN_IN_PROGRESS 91
 
-/* Whether the fail point acts on this connect, and so is used up by one time. */
+/* Whether the fail point acts on this connect. Counts it as one of the fail point's times. */
 static bool take_turn(struct cmap_database *database)
 {
     if (!database->point)
@@ -19,7 +19,7 @@ static bool take_turn(struct cmap_database *database)
     return left != 0;
 }
 
-/* The connect takes so much longer. False when it is given up meanwhile. */
+/* Delays the connect. False when it is given up or its deadline passes meanwhile. */
 static bool block(const struct cmap_database *database, int64_t deadline_ns, int interrupt_fd,
                   struct failure *failure)
 {
@@ -67,7 +67,7 @@ static void *connect_behind_point(void *context, int64_t deadline_ns, int interr
                                        failure);
 }
 
-/* HOST:PORT of the conninfo, or the defaults' names. */
+/* Sets the address: HOST:PORT of the conninfo, or the defaults. */
 static void find_address(struct cmap_database *database)
 {
     PQconninfoOption *options = PQconninfoParse(database->conn_config.conninfo, NULL);
@@ -83,7 +83,7 @@ static void find_address(struct cmap_database *database)
     PQconninfoFree(options);
 }
 
-/* A fail point with a name acts on the connections of that name. */
+/* A fail point with a name acts only on connections of that name. */
 static bool acts_on(const struct cmap_fail_point *point, const char *app_name)
 {
     return point->times != 0 &&

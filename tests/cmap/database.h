@@ -3,12 +3,12 @@
  * point in front of it. The fail point of the format is one of MongoDB's server; here it acts on
  * connects, which is all that the files use it for.
  */
-#ifndef FLASHOVER_CMAP_DATABASE_H
-#define FLASHOVER_CMAP_DATABASE_H
+#ifndef FLASHOVER_TESTS_CMAP_DATABASE_H
+#define FLASHOVER_TESTS_CMAP_DATABASE_H
 
-#include "service/db_conn.h"
+#include "service/db/conn.h"
 #include "tests/cmap/scenario.h"
-#include "tests/unit/stub_connector.h"
+#include "tests/support/stub_connector.h"
 
 struct cmap_settings {
     const char *conninfo; /* of the real PostgreSQL; NULL: the stub */
@@ -18,7 +18,7 @@ struct cmap_settings {
 
 /* Lock key: (i) immutable once initialised, (a) atomic. */
 struct cmap_database {
-    struct db_connector connector;       /* (i) what the fail point stands in front of */
+    struct db_connector connector;       /* (i) behind the fail point */
     const struct cmap_fail_point *point; /* (i) NULL: none that acts on this pool */
     int64_t block_ns;                    /* (i) */
     _Atomic long times_left;             /* (a) CMAP_ALWAYS: without end */

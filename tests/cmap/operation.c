@@ -2,16 +2,16 @@
 
 #include "common/check.h"
 #include "common/clock.h"
-#include "service/thread_state.h"
-#include "service/variants/admission.h"
+#include "service/base/thread_state.h"
+#include "service/variants/admission/admission.h"
 #include "tests/cmap/thread.h"
 
 #include <errno.h>
 
-/* How long a checkout waits where the file has no waitQueueTimeoutMS. No file waits for that. */
+/* How long a checkout waits if the file has no waitQueueTimeoutMS. No file waits that long. */
 #define CHECKOUT_PATIENCE_NS (20 * CLOCK_NS_PER_S)
 
-/* CMAP's name of the error, by the event that went with it. */
+/* CMAP's name of the error, from the reason in its event. */
 static const char *error_type(enum db_pool_reason reason)
 {
     switch (reason) {
@@ -26,7 +26,7 @@ static const char *error_type(enum db_pool_reason reason)
     }
 }
 
-/* A checkout has failed: says what error that is, and holds the pool's event against it. */
+/* Handles a failed checkout: finds its error, and checks the pool's event against it. */
 static void note_error(struct cmap_session *session, const struct failure *failure, bool is_late,
                        struct cmap_error *error)
 {
@@ -54,19 +54,19 @@ static void check_out(struct cmap_session *session, const struct cmap_operation 
                                    .admit = admission_deadline.admit,
                                    .call_site = "tests/cmap/operation.c",
                                    .query = "none"};
-    struct db_lease *lease;
+    struct db_slot *slot;
     struct failure failure;
-    if (db_pool_checkout(session->pool, &checkout, &lease, &failure))
-        cmap_session_keep(session, operation->label, lease);
+    if (db_pool_checkout(session->pool, &checkout, &slot, &failure))
+        cmap_session_keep(session, operation->label, slot);
     else
         note_error(session, &failure, clock_now_ns() >= checkout.deadline_ns, error);
 }
 
 static void check_in(struct cmap_session *session, const struct cmap_operation *operation)
 {
-    struct db_lease *lease = cmap_session_take(session, operation->label);
-    if (lease)
-        db_pool_checkin(session->pool, &lease);
+    struct db_slot *slot = cmap_session_take(session, operation->label);
+    if (slot)
+        db_pool_checkin(session->pool, &slot);
     else
         cmap_session_fail(session, "checkIn: no connection %s is checked out", operation->label);
 }
@@ -81,7 +81,7 @@ static void wait_for_event(struct cmap_session *session, const struct cmap_opera
                           (long long)operation->ms);
 }
 
-/* The format has fixed waits. This one ends early with the scenario. */
+/* A fixed wait of the format. It ends early if the scenario ends. */
 static void wait_ms(struct cmap_session *session, int64_t ms)
 {
     struct timespec until = clock_timespec(clock_now_ns() + ms * CLOCK_NS_PER_MS);

@@ -1,6 +1,6 @@
 /* Executes single operations of a scenario. */
-#ifndef FLASHOVER_CMAP_OPERATION_H
-#define FLASHOVER_CMAP_OPERATION_H
+#ifndef FLASHOVER_TESTS_CMAP_OPERATION_H
+#define FLASHOVER_TESTS_CMAP_OPERATION_H
 
 #include "tests/cmap/session.h"
 

@@ -22,7 +22,7 @@ void cmap_recorder_on_event(void *context, const struct db_pool_event *event)
 {
     struct cmap_recorder *recorder = context;
     CHECK_PTHREAD(pthread_mutex_lock(&recorder->lock));
-    assert(recorder->count < CMAP_MAX_EVENTS); /* a pool run wild: no file makes so many */
+    assert(recorder->count < CMAP_MAX_EVENTS); /* no file makes so many; the pool must be looping */
     recorder->events[recorder->count++] = *event;
     recorder->seen[event->type]++;
     CHECK_PTHREAD(pthread_cond_broadcast(&recorder->changed));

@@ -2,10 +2,10 @@
  * The events of a pool, in order, since it was made. Filled from the pool's callback, under the
  * pool's lock: the recorder's own lock is the innermost, and held for moments only.
  */
-#ifndef FLASHOVER_CMAP_RECORDER_H
-#define FLASHOVER_CMAP_RECORDER_H
+#ifndef FLASHOVER_TESTS_CMAP_RECORDER_H
+#define FLASHOVER_TESTS_CMAP_RECORDER_H
 
-#include "service/db_pool_event.h"
+#include "service/pool/event.h"
 
 #include <pthread.h>
 #include <stddef.h>
@@ -16,7 +16,7 @@ enum { CMAP_MAX_EVENTS = 4096 };
 struct cmap_recorder {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool has_ended;                               /* (m) nobody is to wait any more */
+    bool has_ended;                               /* (m) waits end at once */
     size_t count;                                 /* (m) */
     unsigned seen[DB_POOL_EVENT_TYPES];           /* (m) */
     struct db_pool_event events[CMAP_MAX_EVENTS]; /* (m) */

@@ -12,11 +12,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* For the process itself, when its watchdog is caught in what it watches. */
+/* Added to the child's time limit, for a child whose watchdog hangs as well. */
 #define GRACE_NS (10 * CLOCK_NS_PER_S)
 
-/* The child's: a scenario and the thread that watches it. Lock key: (i) immutable while watched,
- * (m) under `lock`. */
+/* The child's state: a scenario and the thread that watches it. Lock key: (i) immutable while
+ * watched, (m) under `lock`. */
 struct run {
     const char *name;              /* (i) the file's, without its folder and .json */
     int report_fd;                 /* (i) */
@@ -39,7 +39,7 @@ static void send_report(const struct run *run, const char *data, size_t size)
     }
 }
 
-/* The first report counts: the watchdog may come at the last moment. */
+/* Only the first report counts: the watchdog may report at the last moment. */
 static void report(struct run *run, bool passed, const char *why, const struct text *events)
 {
     struct text out = {0};
@@ -88,7 +88,7 @@ static void *watch(void *argument)
     _exit(1);
 }
 
-/* Executes the operations up to the first error, which is the scenario's. */
+/* Executes the operations up to the first error, which becomes the scenario's error. */
 static void execute(struct cmap_session *session, struct cmap_error *error)
 {
     const struct cmap_scenario *scenario = session->scenario;
@@ -119,7 +119,7 @@ static bool run_scenario(struct run *run, const struct cmap_settings *settings)
         cmap_verdict_print(events, times_ms, &printed);
     }
     cmap_session_close(session);
-    if (session->why.text[0]) /* nobody else is there any more */
+    if (session->why.text[0]) /* no other thread is left */
         cmap_why_set(&why, "%s", session->why.text);
     bool passed = !why.text[0] &&
                   cmap_verdict_on_error(&run->scenario, &error, session->config.address, &why) &&
@@ -156,7 +156,7 @@ static char *short_name(const char *path)
     return name;
 }
 
-/* What the process of one file does. Returns its exit status. */
+/* The main function of a file's process. Returns its exit status. */
 static int child(const char *path, const struct cmap_settings *settings, int report_fd)
 {
     struct run *run = calloc(1, sizeof *run);
@@ -182,7 +182,7 @@ static int child(const char *path, const struct cmap_settings *settings, int rep
     return passed ? 0 : 1;
 }
 
-/* Takes in the child's report until its end. False when that does not come in time. */
+/* Reads the child's report to its end. False when the end does not come in time. */
 static bool read_report(int fd, int64_t deadline_ns, struct text *out)
 {
     struct pollfd readable = {.fd = fd, .events = POLLIN};
@@ -200,7 +200,7 @@ static bool read_report(int fd, int64_t deadline_ns, struct text *out)
     }
 }
 
-/* Prints what the child had to say, and what it wrote on stderr where it failed. */
+/* Prints the child's report, and its stderr if it failed. */
 static bool print_outcome(const char *path, const struct text *said, int status, FILE *noise)
 {
     bool passed = WIFEXITED(status) && WEXITSTATUS(status) == 0 && said->data;
@@ -222,7 +222,7 @@ static bool print_outcome(const char *path, const struct text *said, int status,
     return passed;
 }
 
-/* A process of its own, so that a pool that aborts or hangs takes no other file with it. */
+/* Starts a process for the file, so that a pool that aborts or hangs fails only this file. */
 static pid_t begin(const char *path, const struct cmap_settings *settings, FILE *noise,
                    int *report_fd)
 {

@@ -1,6 +1,6 @@
 /* Runs one file, in a process of its own. */
-#ifndef FLASHOVER_CMAP_RUN_FILE_H
-#define FLASHOVER_CMAP_RUN_FILE_H
+#ifndef FLASHOVER_TESTS_CMAP_RUN_FILE_H
+#define FLASHOVER_TESTS_CMAP_RUN_FILE_H
 
 #include "tests/cmap/database.h"
 

@@ -5,12 +5,12 @@
 #include <limits.h>
 #include <stdarg.h>
 
-/* More is a slip of the pen: an hour, and the most connections the runner's pool has room for. */
+/* Larger values are mistakes: an hour, and the most connections that the runner's pool can have. */
 #define MAX_MS    INT64_C(3600000)
 #define MAX_COUNT 10000
 
-/* Between two looks of the pool's background thread, where a file does not say. No file may rely on
- * one in passing: it is longer than any. */
+/* The default interval of the pool's background thread. It is longer than any file takes, so that
+ * no file depends on the thread by accident. */
 #define DEFAULT_INTERVAL_MS 10000
 #define DEFAULT_EVENT_MS    10000
 
@@ -312,7 +312,7 @@ static bool read_top(struct cmap_scenario *scenario, struct cmap_why *why)
     json_int_t version = 0;
     const char *style = NULL;
     const char *unread;
-    const json_t *run_on; /* which of another database's servers: nothing is skipped here */
+    const json_t *run_on; /* selects MongoDB servers: not used, no file is skipped */
     json_t *options = NULL;
     json_t *fail_point = NULL;
     json_t *operations = NULL;

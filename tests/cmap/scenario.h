@@ -3,10 +3,10 @@
  * Everything a file may say is known here; a key, operation, event or option that is not makes the
  * file unreadable, so that nothing is passed over in silence.
  */
-#ifndef FLASHOVER_CMAP_SCENARIO_H
-#define FLASHOVER_CMAP_SCENARIO_H
+#ifndef FLASHOVER_TESTS_CMAP_SCENARIO_H
+#define FLASHOVER_TESTS_CMAP_SCENARIO_H
 
-#include "service/db_pool_event.h"
+#include "service/pool/event.h"
 
 #include <jansson.h>
 
@@ -55,7 +55,7 @@ enum cmap_operation_kind {
 struct cmap_operation {
     enum cmap_operation_kind kind;
     const char *name;              /* as in the file */
-    const char *thread;            /* who executes it; NULL: the main thread */
+    const char *thread;            /* that executes it; NULL: the main thread */
     const char *target;            /* START, WAIT_FOR_THREAD: the other thread */
     const char *label;             /* CHECK_OUT (NULL: none), CHECK_IN: the connection's */
     enum db_pool_event_type event; /* WAIT_FOR_EVENT: this one, */

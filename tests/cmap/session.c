@@ -6,10 +6,10 @@
 
 #include <stdarg.h>
 
-/* Where a file sets no limit the pool's table has room for more than any file asks for. */
+/* The size of the pool's table if a file sets no limit: more than any file uses. */
 #define NO_LIMIT 10000
 
-/* Generous: no file comes near it, so that it never is the reason of what a file looks for. */
+/* Longer than any file takes, so that this timeout never causes what a file expects. */
 #define CONNECT_TIMEOUT_NS (30 * CLOCK_NS_PER_S)
 
 static struct db_pool_config make_config(struct cmap_session *session)
@@ -27,7 +27,7 @@ static struct db_pool_config make_config(struct cmap_session *session)
         .drain_timeout_ns = CLOCK_NS_PER_S,
         .cancel_timeout_ns = CLOCK_NS_PER_S,
         .close_timeout_ns = 5 * CLOCK_NS_PER_S,
-        .autonomous = false,
+        .policy = &db_pool_policy_cmap,
         .connector = cmap_database_connector(&session->database),
         .on_event = cmap_recorder_on_event,
         .event_context = &session->recorder};
@@ -42,19 +42,19 @@ bool cmap_session_open(struct cmap_session *session, const struct cmap_scenario 
     clock_cond_init(&session->changed);
     cmap_recorder_init(&session->recorder);
     cmap_database_init(&session->database, settings, scenario);
-    session->leases = calloc(scenario->operation_count + 1, sizeof *session->leases);
-    assert(session->leases);
+    session->slots = calloc(scenario->operation_count + 1, sizeof *session->slots);
+    assert(session->slots);
     session->config = make_config(session);
     session->pool = db_pool_open(&session->config, &failure);
     return session->pool || cmap_session_fail(session, "%s", failure.message);
 }
 
-/* The pool is closed: leases come back, and then there must be nothing left. */
+/* Comes after the pool is closed: gives back the connections, and then nothing may be left. */
 static void end_pool(struct cmap_session *session)
 {
-    for (size_t i = 0; i < session->lease_count; i++)
-        if (session->leases[i].lease)
-            db_pool_checkin(session->pool, &session->leases[i].lease);
+    for (size_t i = 0; i < session->slot_count; i++)
+        if (session->slots[i].slot)
+            db_pool_checkin(session->pool, &session->slots[i].slot);
     if (!db_pool_free(session->pool)) {
         cmap_session_fail(session, "the pool still has connections in use after its end");
         return;
@@ -72,11 +72,11 @@ void cmap_session_close(struct cmap_session *session)
     CHECK_PTHREAD(pthread_mutex_unlock(&session->lock));
     cmap_recorder_end(&session->recorder);
     if (session->pool)
-        db_pool_close(session->pool); /* which ends the threads' checkouts, too */
+        db_pool_close(session->pool); /* also ends the threads' checkouts */
     cmap_threads_end(session);
     if (session->pool)
         end_pool(session);
-    free(session->leases);
+    free(session->slots);
     cmap_recorder_destroy(&session->recorder);
     CHECK_PTHREAD(pthread_cond_destroy(&session->changed));
     CHECK_PTHREAD(pthread_mutex_destroy(&session->lock));
@@ -103,25 +103,25 @@ bool cmap_session_failed(struct cmap_session *session)
     return failed;
 }
 
-void cmap_session_keep(struct cmap_session *session, const char *label, struct db_lease *lease)
+void cmap_session_keep(struct cmap_session *session, const char *label, struct db_slot *slot)
 {
     CHECK_PTHREAD(pthread_mutex_lock(&session->lock));
-    assert(session->lease_count < session->scenario->operation_count);
-    session->leases[session->lease_count++] = (struct cmap_lease){label, lease};
+    assert(session->slot_count < session->scenario->operation_count);
+    session->slots[session->slot_count++] = (struct cmap_slot){label, slot};
     CHECK_PTHREAD(pthread_mutex_unlock(&session->lock));
 }
 
-struct db_lease *cmap_session_take(struct cmap_session *session, const char *label)
+struct db_slot *cmap_session_take(struct cmap_session *session, const char *label)
 {
-    struct db_lease *lease = NULL;
+    struct db_slot *slot = NULL;
     CHECK_PTHREAD(pthread_mutex_lock(&session->lock));
-    for (size_t i = session->lease_count; i > 0 && !lease; i--) {
-        struct cmap_lease *kept = &session->leases[i - 1];
-        if (kept->lease && kept->label && strcmp(kept->label, label) == 0) {
-            lease = kept->lease;
-            kept->lease = NULL;
+    for (size_t i = session->slot_count; i > 0 && !slot; i--) {
+        struct cmap_slot *kept = &session->slots[i - 1];
+        if (kept->slot && kept->label && strcmp(kept->label, label) == 0) {
+            slot = kept->slot;
+            kept->slot = NULL;
         }
     }
     CHECK_PTHREAD(pthread_mutex_unlock(&session->lock));
-    return lease;
+    return slot;
 }

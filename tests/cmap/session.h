@@ -2,10 +2,10 @@
  * A scenario under way: the pool, its database, its events, the connections that are checked out
  * and the threads that the file starts.
  */
-#ifndef FLASHOVER_CMAP_SESSION_H
-#define FLASHOVER_CMAP_SESSION_H
+#ifndef FLASHOVER_TESTS_CMAP_SESSION_H
+#define FLASHOVER_TESTS_CMAP_SESSION_H
 
-#include "service/db_pool.h"
+#include "service/pool/pool.h"
 #include "tests/cmap/database.h"
 #include "tests/cmap/recorder.h"
 #include "tests/cmap/scenario.h"
@@ -17,9 +17,9 @@ struct cmap_error {
 };
 
 /* A connection that is checked out. All fields (m) of the session. */
-struct cmap_lease {
-    const char *label; /* NULL: nobody will ask for it */
-    struct db_lease *lease;
+struct cmap_slot {
+    const char *label; /* NULL: no operation refers to it */
+    struct db_slot *slot;
 };
 
 /* A thread of the file: executes its operations one after the other, as they come in. After an
@@ -48,9 +48,9 @@ struct cmap_session {
     _Atomic size_t at;                    /* (a) the main thread's operation, from 1; 0: none */
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool is_ending;              /* (m) threads are to end, nobody is to wait any more */
-    struct cmap_lease *leases;   /* (m) */
-    size_t lease_count;          /* (m) */
+    bool is_ending;              /* (m) threads end, waits end at once */
+    struct cmap_slot *slots;     /* (m) */
+    size_t slot_count;           /* (m) */
     struct cmap_thread *threads; /* (m) the list; owned */
     struct cmap_why why;         /* (m) what went wrong, beside CMAP's errors */
 };
@@ -72,11 +72,11 @@ bool cmap_session_fail(struct cmap_session *session, const char *format, ...)
 bool cmap_session_failed(struct cmap_session *session);
 
 /* Keeps a connection under its label. Takes the lock. */
-void cmap_session_keep(struct cmap_session *session, const char *label, struct db_lease *lease);
+void cmap_session_keep(struct cmap_session *session, const char *label, struct db_slot *slot);
 
 /* The connection last kept under the label, which is the caller's now; NULL: there is none. Takes
  * the lock. */
-struct db_lease *cmap_session_take(struct cmap_session *session, const char *label)
+struct db_slot *cmap_session_take(struct cmap_session *session, const char *label)
     __attribute__((warn_unused_result));
 
 #endif

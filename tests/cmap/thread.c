@@ -6,11 +6,11 @@
 
 #include <errno.h>
 
-/* Longer than any one operation of a thread may take, shorter than the patience with a file. */
+/* Longer than any operation of a thread may take, shorter than the time limit of a file. */
 #define THREAD_PATIENCE_NS (40 * CLOCK_NS_PER_S)
 
-/* The next operation to be executed; NULL: the thread's end. Lock held, and given up while there is
- * nothing to do. */
+/* The next operation to execute; NULL: the thread must end. Call with the lock held. The lock is
+ * released while there is nothing to do. */
 static const struct cmap_operation *take_operation(struct cmap_thread *self)
 {
     struct cmap_session *session = self->session;
@@ -18,7 +18,7 @@ static const struct cmap_operation *take_operation(struct cmap_thread *self)
         if (session->is_ending)
             return NULL;
         if (self->error.type)
-            self->taken = self->posted; /* after an error nothing more is done */
+            self->taken = self->posted; /* after an error it does nothing more */
         if (self->taken < self->posted)
             return self->queue[self->taken++];
         if (self->is_closed)
@@ -95,7 +95,7 @@ void cmap_thread_post(struct cmap_session *session, const struct cmap_operation 
     CHECK_PTHREAD(pthread_mutex_unlock(&session->lock));
 }
 
-/* Lock held, and given up meanwhile. */
+/* Call with the lock held. The lock is released during the wait. */
 static void await_end(struct cmap_thread *thread)
 {
     struct cmap_session *session = thread->session;

@@ -1,6 +1,6 @@
 /* The threads that a scenario starts. All functions take the session's lock. */
-#ifndef FLASHOVER_CMAP_THREAD_H
-#define FLASHOVER_CMAP_THREAD_H
+#ifndef FLASHOVER_TESTS_CMAP_THREAD_H
+#define FLASHOVER_TESTS_CMAP_THREAD_H
 
 #include "tests/cmap/session.h"
 

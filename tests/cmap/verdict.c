@@ -5,7 +5,7 @@
 
 #include <ctype.h>
 
-/* The options of ConnectionPoolCreated, from the configuration the pool was opened with. */
+/* The options of ConnectionPoolCreated, from the configuration of the pool. */
 static json_t *options_json(const struct cmap_session *session)
 {
     const struct db_pool_config *config = &session->config;
@@ -80,8 +80,8 @@ static bool value_matches(const json_t *expected, const json_t *actual)
     return json_equal(expected, actual);
 }
 
-/* Whether each member of an object is that of the other; `members_match` does not look into objects
- * below it. */
+/* Whether the other object has each member with a matching value. Does not look into objects inside
+ * these objects. */
 static bool members_match(json_t *expected, const json_t *actual)
 {
     const char *key;
@@ -93,7 +93,7 @@ static bool members_match(json_t *expected, const json_t *actual)
     return true;
 }
 
-/* An event with one level of objects (options) in it. */
+/* Whether the event matches. An event has at most one level of objects in it (options). */
 static bool event_matches(json_t *expected, const json_t *actual)
 {
     const char *key;
@@ -146,7 +146,8 @@ bool cmap_verdict_on_events(const struct cmap_scenario *scenario, const json_t *
     return true;
 }
 
-/* Our texts are written as Go's are, without a capital; the specification has one. */
+/* Ignores the case of the first letter: our messages begin without a capital, as in Go, those of
+ * the specification with one. */
 static bool same_message(const char *expected, const char *actual)
 {
     return tolower((unsigned char)*expected) == tolower((unsigned char)*actual) &&

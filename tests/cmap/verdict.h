@@ -3,8 +3,8 @@
  * those that are left when the types to be ignored are gone; each must be a subset of its partner,
  * and 42 or "42" stands for any value that is there.
  */
-#ifndef FLASHOVER_CMAP_VERDICT_H
-#define FLASHOVER_CMAP_VERDICT_H
+#ifndef FLASHOVER_TESTS_CMAP_VERDICT_H
+#define FLASHOVER_TESTS_CMAP_VERDICT_H
 
 #include "common/text.h"
 #include "tests/cmap/session.h"

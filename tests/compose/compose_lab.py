@@ -1,4 +1,5 @@
-"""The lab in containers, as a user has it: docker-compose on the repository's own file, in a project and on ports of its own."""
+"""The lab in containers, as a user runs it: docker-compose with the repository's own file. Each lab has its own project
+and ports."""
 import json
 import os
 import re
@@ -9,11 +10,8 @@ import urllib.parse
 from contextlib import suppress
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests/integration"))
-
-from http_client import CONNECTION_ERRORS, Client  # noqa: E402
-from lab import clean_environment, free_port, wait_for  # noqa: E402
+from http_client import Client
+from lab import ROOT, clean_environment, free_port, wait_for
 
 IMAGES = {"FLASHOVER_BASE_IMAGE": "flashover-test/debian:bookworm-slim", "FLASHOVER_POSTGRES_IMAGE": "flashover-test/postgres:15-bookworm",
           "FLASHOVER_PROMETHEUS_IMAGE": "flashover-test/prometheus", "FLASHOVER_POSTGRES_EXPORTER_IMAGE": "flashover-test/postgres-exporter",
@@ -30,14 +28,14 @@ COMMAND_LIMIT_S = 300
 
 
 def docker(*arguments, stdin="", statuses=(0,)):
-    """What it says; what it says on stderr where it says nothing else."""
+    """Runs docker; returns its output, or its stderr if the output is empty."""
     done = subprocess.run(["docker", *arguments], input=stdin, capture_output=True, text=True, timeout=COMMAND_LIMIT_S)
     assert done.returncode in statuses, f"docker {' '.join(arguments)}: {done.stderr}"
     return done.stdout or done.stderr
 
 
 class Compose:
-    """One project, of one profile. Nothing is started by making one; `with` takes away all that was started."""
+    """One project of one profile. The constructor starts nothing. The end of the `with` block removes everything."""
 
     def __init__(self, name, profile="single", **env):
         self.project = f"flashover-test-{name}-{os.getpid()}"
@@ -65,20 +63,21 @@ class Compose:
         return done.stdout
 
     def _profile(self):
-        """None for the one that .env chooses, as its users do."""
+        """The option for the profile. None for the one that .env chooses, since users do not give that one."""
         return [] if self.profile == "single" else ["--profile", self.profile]
 
     def up(self):
-        """Until all that are to run are healthy. By name where Grafana would be among them: it has no stand-in."""
+        """Starts the services, and waits until all are healthy. Names them if the profile has Grafana, which has no
+        stand-in here."""
         self("up", "-d", *([] if self.profile == "single" else self.services))
-        self.containers.clear()  # what has other variables now, was made anew
+        self.containers.clear()  # containers whose variables have changed were made anew
         self.wait_healthy()
 
     def secret(self, service, path):
         return self("exec", "-T", service, "cat", f"/secrets/{path}").strip()
 
     def log_in(self):
-        """With the tokens that the first start made."""
+        """Makes clients with the tokens that the first start made."""
         service, loadtest = (next(name for name in self.services if name.startswith(kind)) for kind in (("service", "replica"), "loadtest"))
         self.admin = Client(self.admin_port, self.secret(service, "service/admin-token"))
         self.loads = Client(self.loadtest_port, self.secret(loadtest, "loadtest/token"))
@@ -86,14 +85,15 @@ class Compose:
     # ---- its containers
 
     def container(self, service):
-        """Its id, which a restart leaves as it is. By docker itself, here and below: docker-compose takes most of a second for anything."""
+        """The container's id, which a restart does not change. Uses docker, here and below, since docker-compose takes
+        most of a second for any command."""
         if not self.containers.get(service):
             labels = (f"label=com.docker.compose.{name}" for name in (f"project={self.project}", f"service={service}", "oneoff=False"))
             self.containers[service] = docker("ps", "-aq", "--no-trunc", *(word for label in labels for word in ("--filter", label))).strip()
         return self.containers[service]
 
     def run_in(self, service, *command):
-        """What a command says in its container."""
+        """Runs a command in the service's container; returns its output."""
         return docker("exec", self.container(service), *command)
 
     def inspect(self, service):
@@ -110,50 +110,48 @@ class Compose:
         return self.inspect(service)["RestartCount"]
 
     def process(self, service):
-        """The host's id of the program itself: `init` runs it as its only child."""
+        """The host's process id of the program: `init` runs it as its only child."""
         init = self.inspect(service)["State"]["Pid"]
         children = Path(f"/proc/{init}/task/{init}/children").read_text().split()
         return int(children[0])
 
     def resident_bytes(self):
-        """Of all processes of the lab, by their share of what they share."""
+        """The memory of all processes of the lab. Each counts its share of the pages that it shares with others."""
         total = 0
         for service in self.services:
             before = total
             for pid in docker("top", self.container(service), "-eo", "pid").split()[1:]:
-                with suppress(FileNotFoundError, ProcessLookupError):  # a health check's process has ended since
+                with suppress(FileNotFoundError, ProcessLookupError):  # a health check's process may have ended
                     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
                     total += sum(1024 * int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
             assert total > before, f"{service} has processes on this machine"
         return total
 
-    # ---- what it says
+    # ---- requests to it
 
     def patch(self, **toggles):
         answer = self.admin.request("PATCH", "/v1/toggles", json_body=toggles)
         assert answer.status == 200, answer
 
-    def patch_when_up(self, **toggles):
-        """Once the service is there to be asked."""
-        def patched():
-            with suppress(*CONNECTION_ERRORS):
-                return self.admin.request("PATCH", "/v1/toggles", json_body=toggles).status == 200
-
-        wait_for(patched, f"{toggles} is stored", 60, 0.2)
+    def put_out(self, **toggles):
+        """Stores toggles in the database. It works while the service is down: in a crash loop the engine waits up to a
+        minute between lives that last milliseconds, and a PATCH may never get through."""
+        self("run", "--rm", "service", "service", "toggle", *(f"{name}={value}" for name, value in toggles.items()))
 
     def load(self, **options):
-        """A load by the load tester's own endpoint, to its end; the run's JSON. It crosses the containers' network: a few requests."""
+        """Runs a load by the load tester's own endpoint; returns the run's JSON. It crosses the containers' network, so
+        it should have few requests."""
         answer = self.loads.request("POST", "/v1/runs", json_body=options)
         assert answer.status == 202, answer
         path = f"/v1/runs/{answer.json()['id']}"
         return wait_for(lambda: (lambda run: run if run["state"] != "running" else None)(self.loads.get(path).json()), "the load ends", 120, 0.1)
 
     def query(self, sql):
-        """As the superuser, over the container's own socket."""
+        """Runs a query as the superuser, over the container's own loopback."""
         script = 'PGPASSWORD=$(cat /secrets/database/superuser) psql -h 127.0.0.1 -U postgres -d flashover -X -A -t -c "$0"'
         return self.run_in(self.services[0], "bash", "-c", script, sql).strip()
 
-    # ---- what Prometheus says
+    # ---- requests to Prometheus
 
     def ask_prometheus(self, path, **parameters):
         answer = Client(self.prometheus_port).get(f"/api/v1/{path}?{urllib.parse.urlencode(parameters)}")
@@ -161,27 +159,27 @@ class Compose:
         return answer.json()["data"]
 
     def series(self, expression):
-        """How many there are, with a value that is a number."""
+        """How many series the expression has, without those whose value is NaN."""
         result = self.ask_prometheus("query", query=expression)["result"]
         return sum(sample["value"][1] != "NaN" for sample in result)
 
     def alerts_firing(self):
-        """The names of those that fire as of Prometheus' last look."""
+        """The names of the alerts that fired when Prometheus last looked."""
         result = self.ask_prometheus("query", query='ALERTS{alertstate="firing"}')["result"]
         return {sample["metric"]["alertname"] for sample in result}
 
     def alerts_within(self, seconds):
-        """The names of those that fired at any time of the last so many seconds."""
+        """The names of the alerts that fired at any time in the last `seconds`."""
         expression = f'max_over_time(ALERTS{{alertstate="firing"}}[{max(1, round(seconds))}s])'
         return {sample["metric"]["alertname"] for sample in self.ask_prometheus("query", query=expression)["result"]}
 
 
 def is_running(state):
-    """In its back-off before a restart Docker calls a container running as well."""
+    """Docker also reports a container as running while it delays a restart."""
     return state["Running"] and not state["Restarting"]
 
 
-# What each may know: volumes of deploy/make-secrets.sh.
+# The secrets that each service may read: volumes of deploy/make-secrets.sh.
 SECRETS_OF = {"database": {"database"}, "service": {"logins", "service"}, "replica": {"logins", "service"},
               "loadtest": {"loadtest", "service"}, "prometheus": {"loadtest", "service"}, "database-exporter": {"monitor"},
               "database-scale": {"database"}, "loadtest-scale": {"loadtest"}, "pgbouncer": {"pooler"}, "haproxy": set()}
@@ -195,7 +193,7 @@ def check_secrets(lab):
 
 
 def check_hardened(lab):
-    """No container of the lab may do or know more than it has to, and none is seen from other machines."""
+    """Each container has only the rights and secrets that it needs, and other machines cannot reach it."""
     check_secrets(lab)
     for service in lab.services:
         inspected = lab.inspect(service)
@@ -209,13 +207,13 @@ def check_hardened(lab):
 
 
 def leftovers(project):
-    """What Docker still has of a project."""
+    """The containers, volumes and networks of a project that still exist."""
     label = f"label=com.docker.compose.project={project}"
     return [docker("ps", "-aq", "--filter", label), docker("volume", "ls", "-q", "--filter", label), docker("network", "ls", "-q", "--filter", label)]
 
 
 def take_away_killed_runs():
-    """What a test run that was killed has left behind would come up again with every engine."""
+    """Removes what killed test runs left behind: their containers would start again with every engine."""
     projects = set(docker("ps", "-a", "--filter", "label=com.docker.compose.project", "--format", '{{.Label "com.docker.compose.project"}}').split())
     for project in projects:
         pid = re.fullmatch(r"flashover-test-\w+-(\d+)", project)
@@ -226,7 +224,7 @@ def take_away_killed_runs():
 
 
 class Figures(dict):
-    """What was measured, for the end's list: seconds as numbers, all else as text."""
+    """What was measured, for the list at the end. Seconds are numbers, everything else is text."""
 
     def time(self, what, work, *arguments):
         began = time.monotonic()

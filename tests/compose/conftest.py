@@ -1,4 +1,4 @@
-"""One lab in containers for the session; what its steps took is printed at the end."""
+"""One lab in containers for the session. Prints at the end how long its steps took."""
 import signal
 
 import pytest
@@ -9,7 +9,7 @@ figures = Figures()
 
 
 def pytest_configure(config):
-    # So that a timeout's or a CI's TERM takes the containers away as a Ctrl-C does.
+    # So that a TERM by timeout or by CI removes the containers, as a Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     take_away_killed_runs()
 
@@ -21,7 +21,7 @@ def measured():
 
 @pytest.fixture(scope="session")
 def built(measured):
-    """The image of the service and the load tester, of the code as it is."""
+    """The image of the service and the load tester, made from the current code."""
     measured.time("build again, nothing changed", Compose("build"), "build")
 
 

@@ -1,4 +1,5 @@
-"""Kill -9 of a container's process under load: Docker restarts it, the lab is whole again, and nothing is wrong or lost."""
+"""Kill -9 of a container's process under load: Docker restarts it, and the lab is whole again. No answer is wrong, and
+no data is lost."""
 import os
 import select
 import signal
@@ -14,12 +15,13 @@ DATA = """SELECT (SELECT count(*) FROM feed), (SELECT count(*) FROM video), (SEL
 
 
 def data_of(lab, last_event):
-    """How much there is of what nobody changes meanwhile, and the toggles."""
+    """The counts of the rows that nothing changes meanwhile, and the toggles."""
     return lab.query(DATA.format(last=last_event))
 
 
 def kill(process):
-    """By the host's process id: `docker kill` would switch the restart off. Returns when the process is gone, with its sockets."""
+    """Kills by the host's process id, since `docker kill` would disable the restart. Returns when the process and its
+    sockets are gone."""
     handle = os.pidfd_open(process)
     try:
         signal.pidfd_send_signal(handle, signal.SIGKILL)
@@ -29,9 +31,10 @@ def kill(process):
 
 
 def kill_under_load(lab, victim, measured, is_whole=lambda since: True, workers=2):
-    """The lab is whole again when the container runs again, the load and the load tester's endpoint are answered, and is_whole() says so
-    of what is seen from then on (Unix time). A toggle that is stored just before has to be there afterwards, and the fixed set is what
-    runs. Returns the load and the moment of the kill (monotonic)."""
+    """Kills the victim's process. The lab is whole again when the container runs, the load and the load tester's
+    endpoint get answers, and is_whole() is true. Its argument is the moment (Unix time) from which it must judge. A
+    toggle that is stored just before the kill must still be stored afterwards. The fixed set must be running. Returns
+    the load and the moment of the kill (monotonic)."""
     restarts = lab.restarts(victim)
     last_event = lab.query("SELECT max(id) FROM event")
     with Load(lab, workers=workers, items=50, pause_s=0.05) as load:

@@ -1,5 +1,5 @@
-"""docker-compose.yml in real containers: up, the fire, the crash and its restart, the fix, kills, down. In the file's order: one lab
-for all of it, but for what needs one of its own."""
+"""docker-compose.yml in real containers: up, the fire, the crash and its restart, the fix, kills, down. The tests run
+in the file's order and share one lab, except those that need their own."""
 import re
 import socket
 
@@ -35,7 +35,7 @@ def test_admin_and_loads_ask_for_their_tokens(lab):
 
 
 def test_the_fire_is_set_off_by_the_load_tester(lab, measured):
-    """A few requests only: they cross the containers' network."""
+    """Sends few requests, since they cross the containers' network."""
     lab.patch(**FIRE)
     before = lab.restarts("service")
 
@@ -50,14 +50,14 @@ def test_the_fire_is_set_off_by_the_load_tester(lab, measured):
 
 
 def test_the_crash_left_its_dump(lab):
-    lab.patch_when_up(map="mutex")
-    lab.wait_healthy()
+    lab.put_out(map="mutex")
+    lab.wait_healthy(120)
     events = lab.query("SELECT count(*) FROM event WHERE kind = 'dump'")
     assert int(events) >= 1
     dumps = [name for name in lab.run_in("service", "ls", "/dumps").split() if name.startswith("crash-")]
     assert dumps
     text = lab.run_in("service", "cat", f"/dumps/{dumps[-1]}")
-    assert text.startswith("fatal error: concurrent map writes") and "map_unsafe.c" in text
+    assert text.startswith("fatal error: concurrent map writes") and "map/unsafe.c" in text
 
 
 def test_the_fix_while_the_service_is_down(lab, measured):
@@ -67,7 +67,7 @@ def test_the_fix_while_the_service_is_down(lab, measured):
 
 def fix_while_down(lab):
     lab("stop", "service")
-    lab("run", "--rm", "service", "service", "toggle", *(f"{name}={value}" for name, value in FIXED.items()))
+    lab.put_out(**FIXED)
     lab("start", "service")
     lab.wait_healthy()
     toggles = {toggle["name"]: toggle["value"] for toggle in lab.admin.get("/v1/toggles").json()["toggles"]}
@@ -105,7 +105,7 @@ def test_a_killed_process_comes_back(lab, victim, measured):
 
 
 def refused(lab):
-    """Why `up` ends with an error. What it had made until then goes with `down`, as docs/running.md says."""
+    """Runs `up`, which must fail; returns its error. Removes with `down` what it made, as docs/running.md describes."""
     try:
         done = lab.try_run("up", "-d")
         assert done.returncode != 0
@@ -115,7 +115,7 @@ def refused(lab):
 
 
 def test_taken_ports_are_named(lab):
-    """One by a program, one by another lab, which the engine itself knows of."""
+    """One port is taken by a program, one by another lab of the same engine."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -126,13 +126,13 @@ def test_taken_ports_are_named(lab):
 
 
 def test_an_image_that_cannot_be_had_is_named():
-    """Before anything runs: without a network, or where a registry has it no more."""
+    """`up` fails before anything runs, as without a network, or when a registry no longer has the image."""
     said = refused(Compose("absent", profile="observe", FLASHOVER_GRAFANA_IMAGE="registry.invalid/flashover-test/absent:1"))
     assert "Pulling grafana (registry.invalid/flashover-test/absent:1)" in said and "registry.invalid" in said.splitlines()[-1], said
 
 
 def test_an_engine_that_is_too_old_is_named():
-    """As docker-compose sees one of 2016. With the API of 2017, version 1.30, all of it comes up."""
+    """docker-compose uses the API of an engine of 2016. With the API of 2017, version 1.30, the whole lab starts."""
     said = refused(Compose("old", COMPOSE_API_VERSION="1.24"))
     assert "init param is not supported in API versions < 1.25" in said.splitlines()[-1], said
 
@@ -143,7 +143,7 @@ def test_down_leaves_nothing(lab, measured):
 
 
 def test_every_variable_of_the_file_is_documented():
-    """With its default, which each has."""
+    """Each variable has a default, which must be documented, too."""
     rows = dict(re.findall(r"^\| (FLASHOVER_\w+) \| (.*) \|$", (ROOT / "docs/configuration.md").read_text(), re.M))
     variables = set(re.findall(r"\$\{([^}]*)\}", (ROOT / "docker-compose.yml").read_text()))
     for name, default in [variable.split(":-") for variable in variables]:

@@ -1,5 +1,5 @@
-"""--profile observe: what is scraped, what the dashboard asks for, and which alerts fire. Prometheus is Debian's; Grafana, which Debian
-has not, is left out: its dashboard's queries are put to Prometheus itself."""
+"""--profile observe: what is scraped, what the dashboard queries, and which alerts fire. Prometheus is Debian's. Debian
+does not have Grafana, so the queries of the dashboard are sent to Prometheus itself."""
 import json
 import subprocess
 import time
@@ -13,7 +13,8 @@ from kills import kill_under_load
 from lab import clean_environment, wait_for
 
 FIRING_LIMIT_S = 60
-QUIET_REQUESTS = 30  # of the container's one a second: three times as long as the longest `for` and the short windows of the rules
+# The container sends one a second, so these take three times as long as the longest `for` and the rules' short windows.
+QUIET_REQUESTS = 30
 PANELS = json.loads((ROOT / "deploy/observe/grafana/dashboards/flashover.json").read_text())["panels"]
 QUERIES = [(panel["title"], target["expr"]) for panel in PANELS for target in panel["targets"]]
 
@@ -27,7 +28,7 @@ def watched(built, measured):
         yield compose
 
 
-LINT = 3  # promtool's status where it has advice
+LINT = 3  # promtool's status if it has advice
 
 
 def promtool(*arguments, stdin="", statuses=(0,)):
@@ -50,13 +51,13 @@ def test_promtool_likes_the_configuration(watched):
 
 
 def test_the_rules_fire_when_they_should_and_only_then():
-    """On series written down, by promtool."""
+    """promtool evaluates the rules on the series of alerts_test.yml."""
     assert "SUCCESS" in promtool("test", "rules", "/tests/alerts_test.yml")
 
 
 @pytest.mark.parametrize("who", ["service", "loadtest"])
 def test_promtool_likes_the_exposition(watched, who):
-    """But for a name that OpenTelemetry has given, and that promtool would keep for a part of a histogram."""
+    """Except for a name of OpenTelemetry, which promtool would reserve for a part of a histogram."""
     client = watched.admin if who == "service" else watched.loads
     said = promtool("check", "metrics", stdin=client.get("/metrics").body.decode(), statuses=(0, LINT))
     assert [line for line in said.splitlines() if not line.startswith("db_client_connection_count ")] == []
@@ -64,7 +65,8 @@ def test_promtool_likes_the_exposition(watched, who):
 
 @contextmanager
 def load(lab, rate=15):
-    """From this machine to the published port; beside it one request a second from the load tester's container, so that it counts."""
+    """Sends the load from this machine to the published port. The load tester's container sends one request a second as
+    well, so that its metrics count."""
     run = lab.loads.request("POST", "/v1/runs", json_body={"rate": 1, "duration": "120s", "retries": 0})
     assert run.status == 202, run
     url = f"http://127.0.0.1:{lab.port}/v1/feeds/{{feed}}"
@@ -95,7 +97,7 @@ def test_no_alert_fires_on_the_fixed_set(watched):
 
 @pytest.mark.parametrize("victim", ["prometheus", "database-exporter"])
 def test_who_watches_comes_back(watched, measured, victim):
-    """With what Prometheus has scraped since."""
+    """Prometheus must also scrape all targets again after the kill."""
     def all_are_scraped(since):
         return try_series(watched, f"up == 1 and timestamp(up) > {since}") == 3
 
@@ -131,4 +133,4 @@ def test_the_right_alerts_fire(watched, measured, fire, alerts):
                 for title, expression in QUERIES:
                     wait_for(lambda expression=expression: watched.series(expression), f"{title}: {expression} has data in the fire", 30, 0.5)
         finally:
-            watched.patch_when_up(query="batched", map="mutex")
+            watched.put_out(query="batched", map="mutex")

@@ -1,4 +1,5 @@
-"""--profile scale: three replicas behind HAProxy, PgBouncer before a database that takes fewer connections than their pools would."""
+"""--profile scale: three replicas behind HAProxy, and PgBouncer in front of a database that accepts fewer connections
+than the replicas' pools have."""
 import json
 import os
 import signal
@@ -12,9 +13,9 @@ from lab import wait_for
 from load import Load
 
 REPLICAS = ("replica-1", "replica-2", "replica-3")
-POOLER = "pgbouncer:6432"  # where the file's replicas connect to, if nobody says otherwise
+POOLER = "pgbouncer:6432"  # where the replicas connect to by default
 FIXED = {"query": "batched", "map": "mutex"}
-# Each replica's pool of 20 is filled by it: together 60 connections, where the server takes 40.
+# Fills each replica's pool of 20: together 60 connections, while the server accepts 40.
 HUNGRY = {"query": "per_item", "map": "mutex"}
 HUNGRY_LOAD = {"workers": 12, "items": 30, "pause_s": 0.1}
 DUMPS = "SELECT replica, detail ->> 'file' FROM event WHERE kind = 'dump' ORDER BY replica"
@@ -38,13 +39,13 @@ def fixed(scaled):
 
 @pytest.fixture
 def direct(scaled):
-    """The same replicas, straight to the database, as docs/running.md says it."""
+    """The same replicas, connected directly to the database, as docs/running.md describes."""
     point_replicas(scaled, "database:5432")
     return scaled
 
 
 def point_replicas(lab, address):
-    """They are made anew where they use another."""
+    """Makes the replicas anew if they use another address."""
     if lab.env.get("FLASHOVER_DATABASE_ADDRESS", POOLER) == address:
         return
     before = {lab.container(replica) for replica in REPLICAS}
@@ -55,13 +56,13 @@ def point_replicas(lab, address):
 
 
 def healthy_servers(lab, since=0):
-    """Of HAProxy's, as Prometheus has them from a look after that moment (Unix time)."""
+    """How many servers of HAProxy are healthy, as Prometheus saw after that moment (Unix time)."""
     up = 'haproxy_server_status{proxy="replicas",state="UP"}'
     return lab.series(f"{up} == 1 and timestamp({up}) > {since}")
 
 
 def test_only_the_proxy_is_published(scaled):
-    """And what looks at it all: load tester and Prometheus, on loopback as well."""
+    """And load tester and Prometheus, all of them on loopback only."""
     published = {service for service in scaled.services if scaled.inspect(service)["HostConfig"]["PortBindings"]}
     assert published == {"haproxy", "loadtest-scale", "prometheus"}
     check_hardened(scaled)
@@ -78,7 +79,7 @@ def wait_until_all_serve(lab):
 
 
 def ask(lab, replica, path):
-    """What the replica itself says on its admin port, which only its container has."""
+    """Requests a path of the replica's admin port, which is reachable only in its container."""
     script = ('exec 3<>/dev/tcp/127.0.0.1/8081; printf "GET %s HTTP/1.0\\r\\nAuthorization: Bearer %s\\r\\n\\r\\n" "$0" '
               '"$(cat /secrets/service/admin-token)" >&3; cat <&3')
     return json.loads(lab.run_in(replica, "bash", "-c", script, path).partition("\n\n")[2])
@@ -106,7 +107,8 @@ def test_a_toggle_reaches_every_replica(scaled):
 
 
 def test_three_pools_go_through_few_connections(fixed):
-    """More is asked for than the server takes, and all of it is answered: it queues in PgBouncer."""
+    """The pools open more connections than the server accepts. All requests are answered, since they queue in
+    PgBouncer."""
     fixed.patch(**HUNGRY)
     with Load(fixed, **HUNGRY_LOAD) as load:
         wait_for(lambda: fixed.series("sum(db_client_connection_count) == 60"), "all three pools are full", 60, 0.2)
@@ -142,12 +144,12 @@ def test_a_replica_that_stops_fails_no_request(fixed):
 
 
 def clients(lab):
-    """How many connections the server has, without the one that asks."""
+    """How many connections the server has, without the one of this query."""
     return int(lab.query("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"))
 
 
 def test_without_the_pooler_the_server_is_full(direct):
-    """By the load that the pooler carries. Last, so that the replicas need not be made anew again."""
+    """The same load works with the pooler. This test is the last, so that the replicas need not be made anew again."""
     def is_refused(replica):
         pool = ask(direct, replica, "/debug/pool")
         refused = pool["last_connect_error"] and pool["last_connect_error"]["sqlstate"] == "53300"
@@ -158,4 +160,5 @@ def test_without_the_pooler_the_server_is_full(direct):
         wait_for(lambda: any(is_refused(replica) for replica in REPLICAS), "a replica's pool says that the server is full", 60, 0.1)
     assert not [o for o in load.outcomes if o.problem]
     wait_for(lambda: clients(direct) >= 37, "all is taken but what is kept for the superuser", 10, 0.1)
-    direct("run", "--rm", "-T", "--no-deps", "migrate-scale")  # what the next `up` waits for: the pools keep what they have
+    # The next `up` waits for this migration. It must work while the pools keep their connections.
+    direct("run", "--rm", "-T", "--no-deps", "migrate-scale")

@@ -1,11 +1,11 @@
 /*
- * A whole answer, judged: status, body and the words of an error, which go to the terminal and into
- * JSON.
+ * Judges a whole answer: status, body and the text of an error, which is printed on the terminal
+ * and in JSON.
  *
  * Input: a byte of flags (1: check the feed), two bytes for the status, the feed's id, then the
  * body.
  */
-#include "loadtest/exchange.h"
+#include "loadtest/engine/exchange.h"
 
 #include "tests/fuzz/input.h"
 
@@ -30,6 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
     struct error_row row = {0};
     enum load_check check = fuzz_byte(&input) & 1 ? LOAD_CHECK_FEED : LOAD_CHECK_STATUS;
     unsigned status = fuzz_byte(&input);
+    response->complete = true;
     response->status = (int)(100 + (status << 8 | fuzz_byte(&input)) % 900);
     exchange.arrival.feed_id = 1 + fuzz_byte(&input);
     if (input.left > 0)

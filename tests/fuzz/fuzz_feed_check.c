@@ -1,10 +1,10 @@
 /*
- * The check of a feed's body, and with it the JSON scanner, held against jansson: neither takes for
- * JSON what the other does not, but for what the scanner's header excepts.
+ * Compares the check of a feed's body, and with it the JSON scanner, with jansson. Both must accept
+ * the same texts as JSON, except for the differences that the scanner's header lists.
  *
  * Input: a byte for the feed's id, one for its items, then the body.
  */
-#include "loadtest/feed_check.h"
+#include "loadtest/check/feed_check.h"
 
 #include "tests/fuzz/input.h"
 
@@ -12,7 +12,7 @@
 
 #define SCANNER_DEPTH 64
 
-/* No body is nested deeper than it has opening brackets. */
+/* Counts the opening brackets: no body is nested deeper. */
 static size_t count_brackets(const char *body, size_t size)
 {
     size_t brackets = 0;
@@ -25,12 +25,12 @@ static void compare_with_jansson(const char *body, size_t size, bool is_malforme
 {
     json_error_t error;
     if (size > 0 && memchr(body, '\0', size))
-        return; /* jansson loses a NUL that it has to put back: to it, "[8\0]" is JSON */
+        return; /* jansson loses a NUL that it has to put back, and so accepts "[8\0]" as JSON */
     json_t *root = json_loadb(body, size, JSON_ALLOW_NUL, &error);
     if (root) {
         bool is_feed = json_is_object(root) && count_brackets(body, size) <= SCANNER_DEPTH;
         assert(is_malformed ? !is_feed : json_is_object(root));
-    } else if (!is_malformed) { /* these are grammar to the scanner */
+    } else if (!is_malformed) { /* the scanner accepts these, since they obey the grammar */
         enum json_error_code code = json_error_code(&error);
         assert(code == json_error_invalid_utf8 || code == json_error_numeric_overflow ||
                code == json_error_null_byte_in_key);

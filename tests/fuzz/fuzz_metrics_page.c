@@ -1,14 +1,14 @@
 /*
- * The service's /metrics as the load tester reads it. Input: the page.
+ * The load tester's reading of the service's /metrics. Input: the page.
  */
-#include "loadtest/service_sample.h"
+#include "common/client/service_sample.h"
 
 #include "common/text.h"
 #include "tests/fuzz/input.h"
 
 #include <math.h>
 
-/* A sample is nothing but doubles; NAN stands for what the page does not have. */
+/* A sample has only doubles. NAN stands for a value that the page does not have. */
 static bool same(const struct service_sample *left, const struct service_sample *right)
 {
     const double *a = (const double *)left;
@@ -27,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
     struct text longer = {0};
     char *page = fuzz_string(&input);
     service_sample_parse(&sample, page);
-    /* lines that cannot be read change nothing; a page cut in a line would read on in them */
+    /* lines that cannot be read change nothing; the newline ends a page that is cut in a line */
     text_add(&longer, "# HELP x\n\nx\n{} 1\ny{\n");
     text_add(&longer, page);
     text_add(&longer, "\nx{a=\"b\"}\n");

@@ -1,12 +1,12 @@
 /*
- * The parser of HTTP answers, fed as a socket would: in pieces of sizes that the fuzzer chooses,
+ * The parser of HTTP answers, fed as from a socket: in pieces whose sizes the fuzzer chooses, with
  * several answers one after the other on one parser.
  *
  * Input: a byte of flags (1: a body beyond the limit breaks the answer, 2: the connection ends
- * behind each answer's bytes, 4 and 8: the limit), a byte with the number of piece sizes (0..15),
+ * after each answer's bytes, 4 and 8: the limit), a byte with the number of piece sizes (0..15),
  * the sizes (255: all that is left), then the answers' bytes with "\xff\xfe" between two answers.
  */
-#include "loadtest/response_parser.h"
+#include "loadtest/engine/response_parser.h"
 
 #include "tests/fuzz/input.h"
 
@@ -38,7 +38,7 @@ static void check(const struct response_parser *parser, const struct plan *plan,
         assert(parser->status >= 100 && parser->status <= 999);
 }
 
-/* One answer, from begin to its end or that of its bytes. */
+/* Feeds one answer, until it is complete or its bytes end. */
 static enum response_progress feed(struct response_parser *parser, const struct plan *plan,
                                    const uint8_t *bytes, size_t size)
 {
@@ -49,10 +49,10 @@ static enum response_progress feed(struct response_parser *parser, const struct 
     for (size_t i = 0; fed < size && progress == RESPONSE_MORE; i++) {
         size_t piece = plan->size_count ? plan->sizes[i % plan->size_count] : size;
         if (piece == 0 && i >= plan->size_count)
-            piece = 1; /* nothing but empty pieces would never end */
+            piece = 1; /* with only empty pieces the loop would not end */
         if (piece > size - fed || piece == 255)
             piece = size - fed;
-        /* a copy of its own, so that a read beyond the piece is seen */
+        /* a separate copy, so that AddressSanitizer sees a read beyond the piece */
         char *copy = malloc(piece ? piece : 1);
         assert(copy);
         memcpy(copy, bytes + fed, piece);
@@ -70,7 +70,7 @@ static enum response_progress feed(struct response_parser *parser, const struct 
     return progress;
 }
 
-/* The same bytes in one piece, on a new parser, come to the same. */
+/* Checks that the same bytes in one piece, on a new parser, give the same result. */
 static void compare_with_one_piece(const struct response_parser *parser, const struct plan *plan,
                                    enum response_progress progress, const uint8_t *bytes,
                                    size_t size)
@@ -85,7 +85,7 @@ static void compare_with_one_piece(const struct response_parser *parser, const s
         assert(whole.body.size_bytes == parser->body.size_bytes);
         assert(whole.body.size_bytes == 0 ||
                memcmp(whole.body.data, parser->body.data, whole.body.size_bytes) == 0);
-        /* the one piece also holds what comes behind the answer, which ends the connection */
+        /* the one piece also holds any bytes after the answer, which end the connection */
         assert(!whole.keep_alive || parser->keep_alive);
     } else if (progress == RESPONSE_BROKEN) {
         assert(strcmp(whole.problem, parser->problem) == 0);

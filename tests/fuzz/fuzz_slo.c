@@ -1,13 +1,13 @@
 /*
  * Thresholds as a user writes them. Input: the text.
  */
-#include "loadtest/slo.h"
+#include "loadtest/judge/slo.h"
 
 #include "tests/fuzz/input.h"
 
 #include <math.h>
 
-/* Runs to hold them against: none, and one with a request of 2 ms. */
+/* The runs to judge: one without requests, and one with a request of 2 ms. */
 static struct load_stats empty;
 static struct load_stats one;
 
@@ -19,10 +19,10 @@ static void check_slo(const struct slo *slo)
     assert(isfinite(slo->bound) && slo->bound >= 0);
     assert(!slo->is_share || slo->bound <= 100);
     assert(slo->metric != SLO_PERCENTILE || (slo->percent > 0 && slo->percent <= 100));
-    assert(slo_parse(&again, slo->text, why, sizeof why) == 0 && again.count == 1);
+    assert(slo_parse(&again, slo->text, why, sizeof why) && again.count == 1);
     assert(again.items[0].metric == slo->metric && again.items[0].operator== slo->operator);
     assert(again.items[0].bound == slo->bound && again.items[0].outcome == slo->outcome);
-    assert(!slo_holds(slo, &empty, measured, sizeof measured)); /* of no request nothing is known */
+    assert(!slo_holds(slo, &empty, measured, sizeof measured)); /* fails without requests */
     measured[0] = '\0';
     slo_holds(slo, &one, measured, sizeof measured);
     assert(strlen(measured) > 0);
@@ -39,9 +39,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
         histogram_record_ns(&one.response_all, 2000000);
     }
     char *text = fuzz_string(&input);
-    int failed = slo_parse(&list, text, why, sizeof why);
+    bool parsed = slo_parse(&list, text, why, sizeof why);
     assert(list.count <= SLO_MAX);
-    assert(failed ? strlen(why) > 0 : list.count > 0);
+    assert(parsed ? list.count > 0 : strlen(why) > 0);
     for (size_t i = 0; i < list.count; i++)
         check_slo(&list.items[i]);
     free(text);

@@ -1,8 +1,8 @@
 /*
- * Stages as a user writes them, and the schedule that comes of them. Input: a byte (1: Poisson
+ * Stages as a user writes them, and the schedule made from them. Input: a byte (1: Poisson
  * arrivals), then the text.
  */
-#include "loadtest/schedule.h"
+#include "loadtest/plan/schedule.h"
 
 #include "common/clock.h"
 #include "tests/fuzz/input.h"
@@ -34,7 +34,7 @@ static void walk(const struct schedule *schedule)
     assert(walked == (schedule->count < ARRIVALS_WALKED ? schedule->count : ARRIVALS_WALKED));
     if (schedule->arrivals == ARRIVALS_POISSON || schedule->count > UINT32_MAX)
         return;
-    /* the last one, too: every rounding error has added up there */
+    /* checks the last one, too: all rounding errors have added up there */
     schedule_cursor_init(&cursor, schedule, (unsigned)schedule->count - 1,
                          (unsigned)schedule->count);
     assert(schedule_next(&cursor, &arrival));
@@ -48,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
     char why[160] = "";
     bool is_poisson = fuzz_byte(&input) & 1;
     char *text = fuzz_string(&input);
-    if (schedule_parse(&schedule, text, 1, why, sizeof why)) {
+    if (!schedule_parse(&schedule, text, 1, why, sizeof why)) {
         assert(strlen(why) > 0);
     } else {
         assert(schedule.stage_count >= 1 && schedule.stage_count <= SCHEDULE_STAGES_MAX);

@@ -1,10 +1,10 @@
 /*
- * The toggles as the admin port answers them. admin_client_request() is this file's: what the
- * service says is the fuzzer's to choose.
+ * Toggles in answers of the admin port. This file has its own admin_client_request(), so that the
+ * fuzzer chooses the service's answer.
  *
  * Input: two bytes for the status of the answers, then their body.
  */
-#include "loadtest/toggle_client.h"
+#include "common/client/toggle_client.h"
 
 #include "tests/fuzz/input.h"
 
@@ -34,15 +34,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
     unsigned status = (high << 8 | fuzz_byte(&input)) % 1000;
     answer_status = status < 100 ? 0 : (int)status;
     answer_body = input;
-    int failed = toggle_client_get(NULL, &state, why, sizeof why);
-    assert(failed ? strlen(why) > 0 : status == 200);
+    bool known = toggle_client_get(NULL, &state, why, sizeof why);
+    assert(known ? status == 200 : strlen(why) > 0);
     assert(strnlen(state.query, TOGGLE_VALUE_SIZE) < TOGGLE_VALUE_SIZE);
-    assert(failed || (state.query[0] && state.map[0] && state.admission[0]));
+    assert(!known || (state.query[0] && state.map[0] && state.admission[0]));
     why[0] = '\0';
-    int refused = toggle_client_set(NULL, &values, NULL, 0, why, sizeof why);
-    bool shows_them = !failed && !strcmp(state.query, values.query) &&
+    bool taken = toggle_client_set(NULL, &values, NULL, 0, why, sizeof why);
+    bool shows_them = known && !strcmp(state.query, values.query) &&
                       !strcmp(state.map, values.map) && !strcmp(state.admission, values.admission);
-    assert(refused ? strlen(why) > 0 : shows_them);
-    assert(!shows_them || !refused);
+    assert(taken ? shows_them : strlen(why) > 0);
+    assert(!shows_them || taken);
     return 0;
 }

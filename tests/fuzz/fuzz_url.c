@@ -1,7 +1,7 @@
 /*
- * The URL of --url, and the request that is made of it. Input: the URL.
+ * The URL of --url, and the request made from it. Input: the URL.
  */
-#include "loadtest/target.h"
+#include "loadtest/plan/target.h"
 
 #include "tests/fuzz/input.h"
 
@@ -18,7 +18,7 @@ static void check_request(const struct target *target)
         assert((request[i] >= 0x20 && request[i] < 0x7f) || request[i] == '\r' ||
                request[i] == '\n');
     }
-    assert(lines == 5); /* no URL brings a header of its own */
+    assert(lines == 5); /* no URL can add a header */
     const char *path = request + 4;
     const char *version = strstr(path, " HTTP/1.1\r\n");
     assert(version && memchr(path, ' ', (size_t)(version - path)) == NULL);
@@ -31,7 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
     struct target target;
     char why[160] = "";
     char *url = fuzz_string(&input);
-    if (target_parse(&target, url, why, sizeof why)) {
+    if (!target_parse(&target, url, why, sizeof why)) {
         assert(strlen(why) > 0);
     } else {
         int port = atoi(target.port);

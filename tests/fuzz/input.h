@@ -2,8 +2,8 @@
  * What every fuzz target needs: the entry that libFuzzer (or replay.c) calls, and the input's bytes
  * taken front to back.
  */
-#ifndef FLASHOVER_FUZZ_INPUT_H
-#define FLASHOVER_FUZZ_INPUT_H
+#ifndef FLASHOVER_TESTS_FUZZ_INPUT_H
+#define FLASHOVER_TESTS_FUZZ_INPUT_H
 
 #include "common/check.h"
 
@@ -19,7 +19,7 @@ struct fuzz_input {
     size_t left;
 };
 
-/* The next byte, 0 behind the end. */
+/* The next byte, 0 after the end. */
 static inline unsigned fuzz_byte(struct fuzz_input *input)
 {
     if (input->left == 0)
@@ -28,8 +28,8 @@ static inline unsigned fuzz_byte(struct fuzz_input *input)
     return *input->at++;
 }
 
-/* What is left as a string of its own, for the caller to free: the allocation ends with it, so that
- * AddressSanitizer sees a read beyond. */
+/* Copies the bytes that are left into a string, which the caller frees. The allocation ends with
+ * the string, so that AddressSanitizer sees a read beyond it. */
 static inline char *fuzz_string(const struct fuzz_input *input)
 {
     char *text = malloc(input->left + 1);

@@ -1,6 +1,6 @@
 /*
- * Feeds files to a fuzz target, without libFuzzer: what was found once is looked for in every test
- * run, with any compiler. Arguments: the files.
+ * Feeds files to a fuzz target without libFuzzer, so that every test run replays earlier findings,
+ * with any compiler. Arguments: the files.
  */
 #include "tests/fuzz/input.h"
 
@@ -34,5 +34,5 @@ int main(int argc, char **argv)
         if (replay_file(argv[i]))
             return 1;
     printf("%d inputs\n", argc - 1);
-    return argc < 2; /* a replay of nothing proves nothing */
+    return argc < 2; /* without files nothing was tested */
 }

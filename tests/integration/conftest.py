@@ -1,4 +1,4 @@
-"""One PostgreSQL for the session, services by request, their logs printed when a test fails."""
+"""Fixtures: one PostgreSQL per session, services on demand. Prints the services' logs when a test fails."""
 import contextlib
 import os
 import signal
@@ -14,7 +14,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "long: takes ten seconds or more; run by make test-long")
     config.addinivalue_line("markers", "alone: holds figures against bounds; run by make test-long after the others")
     config.addinivalue_line("markers", "xdist_group: those of one name run one after the other")
-    # So that a timeout's or a CI's TERM cleans up as a Ctrl-C does.
+    # SIGTERM, as from timeout(1) or a CI, then cleans up as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if getattr(config.option, "dist", "no") != "no" and TEMPLATE not in os.environ:
         config.template = Postgres()
@@ -63,7 +63,7 @@ def outage_postgres():
 
 @pytest.fixture
 def own_postgres(outage_postgres):
-    """A server that the test may kill: it is brought back for the next one."""
+    """A server that the test may kill. It is started again for the next test."""
     if not outage_postgres.accepts():
         outage_postgres.start()
     outage_postgres.clear_toggles()

@@ -1,11 +1,11 @@
-/* The pool over libpq against a real PostgreSQL: in what state a connection may come back, whom a
- * cancel may hit, what the kernel is told. FLASHOVER_DATABASE_URL names the server; pytest starts
- * it. */
-#include "tests/unit/support.h"
+/* The pool over libpq against a real PostgreSQL: the states in which a connection may come back,
+ * the queries that a cancel may hit, the socket options. FLASHOVER_DATABASE_URL names the server;
+ * pytest starts it. */
+#include "tests/support/support.h"
 
-#include "service/db_conn.h"
-#include "service/db_pool.h"
-#include "service/variants/admission.h"
+#include "service/db/conn.h"
+#include "service/pool/pool.h"
+#include "service/variants/admission/admission.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -25,7 +25,7 @@ static struct db_pool *open_pool(unsigned max_size, int64_t drain_ms)
                                           .drain_timeout_ns = drain_ms * CLOCK_NS_PER_MS,
                                           .cancel_timeout_ns = TEST_PATIENCE_NS,
                                           .close_timeout_ns = TEST_PATIENCE_NS,
-                                          .autonomous = true,
+                                          .policy = &db_pool_policy_autonomous,
                                           .connector = db_conn_connector(&database)};
     struct db_pool *pool = db_pool_open(&config, &failure);
     assert_non_null(pool);
@@ -39,56 +39,58 @@ static void close_pool(struct db_pool *pool)
     assert_true(db_pool_free(pool));
 }
 
-static struct db_lease *checkout(struct db_pool *pool)
+static struct db_slot *checkout(struct db_pool *pool)
 {
-    struct db_lease *lease;
+    struct db_slot *slot;
     struct failure failure;
     const struct db_checkout request = {.deadline_ns = clock_now_ns() + TEST_PATIENCE_NS,
-                                        .admit = admission_deadline.admit};
-    if (!db_pool_checkout(pool, &request, &lease, &failure)) {
+                                        .admit = admission_deadline.admit,
+                                        .call_site = "test",
+                                        .query = "none"};
+    if (!db_pool_checkout(pool, &request, &slot, &failure)) {
         fprintf(stderr, "checkout: %s\n", failure.message);
         abort();
     }
-    return lease;
+    return slot;
 }
 
 /* Executes, and drops the result. */
-static bool execute(const struct db_lease *lease, const char *sql, int64_t timeout_ns,
+static bool execute(const struct db_slot *slot, const char *sql, int64_t timeout_ns,
                     struct failure *failure)
 {
     PGresult *result;
-    bool ok = db_conn_execute(db_lease_connection(lease), sql, 0, NULL, clock_now_ns() + timeout_ns,
+    bool ok = db_conn_execute(db_slot_connection(slot), sql, 0, NULL, clock_now_ns() + timeout_ns,
                               &result, failure);
     PQclear(result);
     return ok;
 }
 
-static int backend(const struct db_lease *lease)
+static int backend(const struct db_slot *slot)
 {
     const struct db_connector connector = db_conn_connector(&database);
-    return connector.backend_pid(db_lease_connection(lease));
+    return connector.backend_pid(db_slot_connection(slot));
 }
 
-/* Gives it back as `sql` left it; the next one gets the same connection, ready and outside of any
- * transaction. */
+/* Executes `sql` and returns the connection as that left it. The next checkout must get the same
+ * connection, ready and outside of any transaction. */
 static void check_next_is_clean(const char *const *sql, bool ends_in_error, int64_t timeout_ns)
 {
     struct failure failure;
     struct db_pool *pool = open_pool(1, 5000);
-    struct db_lease *lease = checkout(pool);
-    int pid = backend(lease);
+    struct db_slot *slot = checkout(pool);
+    int pid = backend(slot);
     bool ok = true;
     for (; *sql; sql++)
-        ok = execute(lease, *sql, timeout_ns, &failure);
+        ok = execute(slot, *sql, timeout_ns, &failure);
     assert_true(ok != ends_in_error);
-    db_pool_checkin(pool, &lease);
-    lease = checkout(pool);
-    assert_int_equal(backend(lease), pid);
-    /* only at the top level may this be executed: in a transaction it fails */
-    assert_true(execute(lease, "VACUUM pg_temp.nothing", TEST_PATIENCE_NS, &failure) ||
+    db_pool_checkin(pool, &slot);
+    slot = checkout(pool);
+    assert_int_equal(backend(slot), pid);
+    /* in a transaction VACUUM fails; outside, only its table or schema is missing */
+    assert_true(execute(slot, "VACUUM pg_temp.nothing", TEST_PATIENCE_NS, &failure) ||
                 strcmp(failure.sqlstate, "42P01") == 0 || strcmp(failure.sqlstate, "3F000") == 0);
-    assert_true(execute(lease, "SELECT 1", TEST_PATIENCE_NS, &failure));
-    db_pool_checkin(pool, &lease);
+    assert_true(execute(slot, "SELECT 1", TEST_PATIENCE_NS, &failure));
+    db_pool_checkin(pool, &slot);
     close_pool(pool);
 }
 
@@ -137,7 +139,7 @@ static bool take_nap(void *context, unsigned index, const PGresult *result, stru
     return true;
 }
 
-static bool nap(const struct db_lease *lease, struct naps *naps, int64_t timeout_ns,
+static bool nap(const struct db_slot *slot, struct naps *naps, int64_t timeout_ns,
                 struct failure *failure)
 {
     const struct db_pipeline pipeline = {.statement = database.statements,
@@ -145,13 +147,13 @@ static bool nap(const struct db_lease *lease, struct naps *naps, int64_t timeout
                                          .write_parameters = write_nap,
                                          .take = take_nap,
                                          .context = naps};
-    return db_conn_pipeline(db_lease_connection(lease), &pipeline, clock_now_ns() + timeout_ns,
+    return db_conn_pipeline(db_slot_connection(slot), &pipeline, clock_now_ns() + timeout_ns,
                             failure);
 }
 
-/* A pipeline that nobody waits for any more, at its beginning or between two answers, whole or
- * aborted by an error (a nap of -1 s), drained or cancelled: the next borrower finds the same
- * connection, and no trace of it. */
+/* The caller gives up a pipeline, at its beginning or between two answers. The pipeline is whole or
+ * aborted by an error (a nap of -1 s), and it is drained or cancelled. The next borrower gets the
+ * same connection, and no trace of the pipeline. */
 static void test_returned_in_a_pipeline(void **state)
 {
     static const struct naps all[] = {{.seconds = {0.3, 0, 0}},
@@ -164,35 +166,35 @@ static void test_returned_in_a_pipeline(void **state)
         struct naps whole = {.seconds = {0, 0, 0}};
         struct failure failure = {0};
         struct db_pool *pool = open_pool(1, i % 2 ? 5000 : 0); /* 0: cancelled at once */
-        struct db_lease *lease = checkout(pool);
-        int pid = backend(lease);
-        assert_false(nap(lease, &naps, 100 * CLOCK_NS_PER_MS, &failure));
+        struct db_slot *slot = checkout(pool);
+        int pid = backend(slot);
+        assert_false(nap(slot, &naps, 100 * CLOCK_NS_PER_MS, &failure));
         assert_int_equal(failure.kind, FAILURE_READ_DEADLINE);
-        db_pool_checkin(pool, &lease);
-        lease = checkout(pool);
-        assert_int_equal(backend(lease), pid);
-        assert_true(execute(lease, "SELECT 1", TEST_PATIENCE_NS, &failure));
-        assert_true(nap(lease, &whole, TEST_PATIENCE_NS, &failure));
+        db_pool_checkin(pool, &slot);
+        slot = checkout(pool);
+        assert_int_equal(backend(slot), pid);
+        assert_true(execute(slot, "SELECT 1", TEST_PATIENCE_NS, &failure));
+        assert_true(nap(slot, &whole, TEST_PATIENCE_NS, &failure));
         assert_int_equal(whole.taken, 3);
-        db_pool_checkin(pool, &lease);
+        db_pool_checkin(pool, &slot);
         close_pool(pool);
     }
 }
 
-/* The error of one ends those behind it, and nothing else. */
+/* The error of one execution ends those behind it, and nothing else. */
 static void test_an_error_in_a_pipeline(void **state)
 {
     struct naps naps = {.seconds = {0, -1, 0}};
     struct failure failure = {0};
     (void)state;
     struct db_pool *pool = open_pool(1, 5000);
-    struct db_lease *lease = checkout(pool);
-    assert_false(nap(lease, &naps, TEST_PATIENCE_NS, &failure));
+    struct db_slot *slot = checkout(pool);
+    assert_false(nap(slot, &naps, TEST_PATIENCE_NS, &failure));
     assert_int_equal(failure.kind, FAILURE_DATABASE);
     assert_string_equal(failure.sqlstate, "2201F"); /* the root of a negative number */
     assert_int_equal(naps.taken, 1);
-    assert_true(execute(lease, "SELECT 1", TEST_PATIENCE_NS, &failure));
-    db_pool_checkin(pool, &lease);
+    assert_true(execute(slot, "SELECT 1", TEST_PATIENCE_NS, &failure));
+    db_pool_checkin(pool, &slot);
     close_pool(pool);
 }
 
@@ -202,15 +204,15 @@ static void test_a_connection_lost_in_a_pipeline(void **state)
     struct failure failure = {0};
     (void)state;
     struct db_pool *pool = open_pool(2, 5000);
-    struct db_lease *victim = checkout(pool);
-    struct db_lease *lease = checkout(pool);
+    struct db_slot *victim = checkout(pool);
+    struct db_slot *slot = checkout(pool);
     char sql[80];
     snprintf(sql, sizeof sql, "SELECT pg_terminate_backend(%d, 10000)", backend(victim));
-    assert_true(execute(lease, sql, TEST_PATIENCE_NS, &failure));
+    assert_true(execute(slot, sql, TEST_PATIENCE_NS, &failure));
     assert_false(nap(victim, &naps, TEST_PATIENCE_NS, &failure));
     assert_int_equal(failure.kind, FAILURE_DATABASE);
     db_pool_checkin(pool, &victim);
-    db_pool_checkin(pool, &lease);
+    db_pool_checkin(pool, &slot);
     close_pool(pool);
 }
 
@@ -219,20 +221,20 @@ static void test_returned_broken(void **state)
     struct failure failure;
     (void)state;
     struct db_pool *pool = open_pool(1, 5000);
-    struct db_lease *lease = checkout(pool);
-    int pid = backend(lease);
-    assert_false(execute(lease, "SELECT pg_terminate_backend(pg_backend_pid())", TEST_PATIENCE_NS,
-                         &failure));
+    struct db_slot *slot = checkout(pool);
+    int pid = backend(slot);
+    assert_false(
+        execute(slot, "SELECT pg_terminate_backend(pg_backend_pid())", TEST_PATIENCE_NS, &failure));
     assert_string_equal(failure.sqlstate, "57P01");
-    db_pool_checkin(pool, &lease);
-    lease = checkout(pool);
-    assert_int_not_equal(backend(lease), pid);
-    assert_true(execute(lease, "SELECT 1", TEST_PATIENCE_NS, &failure));
-    db_pool_checkin(pool, &lease);
+    db_pool_checkin(pool, &slot);
+    slot = checkout(pool);
+    assert_int_not_equal(backend(slot), pid);
+    assert_true(execute(slot, "SELECT 1", TEST_PATIENCE_NS, &failure));
+    db_pool_checkin(pool, &slot);
     close_pool(pool);
 }
 
-/* A peer that is gone without a word is the kernel's to notice. */
+/* The kernel notices a peer that is gone without closing its connection. */
 static void test_the_kernel_watches_the_peer(void **state)
 {
     int value;
@@ -240,20 +242,20 @@ static void test_the_kernel_watches_the_peer(void **state)
     const struct db_connector connector = db_conn_connector(&database);
     (void)state;
     struct db_pool *pool = open_pool(1, 100);
-    struct db_lease *lease = checkout(pool);
-    int fd = connector.socket(db_lease_connection(lease));
+    struct db_slot *slot = checkout(pool);
+    int fd = connector.socket(db_slot_connection(slot));
     assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &value, &size), 0);
     assert_int_equal(value, 10000);
     assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &value, &size), 0);
     assert_true(value != 0);
     assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &value, &size), 0);
     assert_int_equal(value, 15);
-    db_pool_checkin(pool, &lease);
+    db_pool_checkin(pool, &slot);
     close_pool(pool);
 }
 
-/* Queries that are cancelled, and between them, on the same connections, short ones: these never
- * fail. The cancelled ones end by themselves about when their cancel comes. */
+/* Long queries are cancelled, and short ones run between them on the same connections. The short
+ * ones never fail. The long ones end by themselves at about the time when their cancel comes. */
 struct customer {
     struct db_pool *pool;
     unsigned seed;
@@ -270,16 +272,16 @@ static void *customer_main(void *argument)
     struct customer *customer = argument;
     for (int i = 0; i < rounds; i++) {
         struct failure failure;
-        struct db_lease *lease = checkout(customer->pool);
+        struct db_slot *slot = checkout(customer->pool);
         customer->seed = customer->seed * 1103515245U + 12345U;
         bool is_long = i % 2 == 0;
         int64_t timeout_ns =
             is_long ? 1 + (customer->seed >> 16) % 3000 * CLOCK_NS_PER_US : TEST_PATIENCE_NS;
         const char *sql = is_long ? "SELECT pg_sleep(0.003)" : "SELECT 1";
-        bool ok = execute(lease, sql, timeout_ns, &failure);
+        bool ok = execute(slot, sql, timeout_ns, &failure);
         customer->cancelled += !ok && failure.kind == FAILURE_READ_DEADLINE;
         customer->hit += !ok && failure.kind == FAILURE_DATABASE;
-        db_pool_checkin(customer->pool, &lease);
+        db_pool_checkin(customer->pool, &slot);
     }
     return NULL;
 }
@@ -304,7 +306,7 @@ static void test_a_cancel_hits_nobody_else(void **state)
     close_pool(pool);
 }
 
-/* The argument: rounds of cancels, for more than the few that the suite has time for. */
+/* The argument is the number of rounds of cancels: the suite has time for a few only. */
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {

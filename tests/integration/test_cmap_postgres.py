@@ -1,5 +1,5 @@
-"""CMAP's integration scenarios against a real PostgreSQL, whose connects a proxy delays as their fail points ask for:
-ours, and the specification's own where somebody has them."""
+"""CMAP's integration scenarios against a real PostgreSQL: this repository's, and the specification's own where they
+are installed. A proxy delays connects as the scenarios' fail points require."""
 import json
 import os
 import subprocess
@@ -15,8 +15,8 @@ FOLDERS = [ROOT / "tests/cmap/scenarios", Path(os.environ.get("CMAP_FILES", ROOT
 
 
 def sort_out():
-    """{the delay of every connect, in ms: files}, and the files whose fail point is no such thing: those that fail, or
-    delay only some connects. The runner plays these itself, in front of the real server."""
+    """Returns {delay of every connect, in ms: files} and the other files. Those have no fail point, or one that makes
+    connects fail or delays only some of them. The runner applies it itself, in front of the real server."""
     delayed, others = defaultdict(list), []
     for file in sorted(path for folder in FOLDERS for path in folder.glob("*.json")):
         scenario = json.loads(file.read_text())

@@ -1,4 +1,4 @@
-"""The seeded data by its rule, and what each role may do with it."""
+"""The seeded data follows its rule, and each role has its rights and no others."""
 import random
 
 import psycopg2
@@ -24,7 +24,7 @@ def test_every_feed_follows_the_rule(postgres):
 
 
 def test_a_sample_follows_the_rule_as_written_here(postgres):
-    """The rule in Python, so that one mistake in SQL cannot hide in both the data and its check."""
+    """The rule in Python: the same mistake in SQL could be in both the data and its check."""
     rng = random.Random(6)
     videos = [1, VIDEOS, *rng.sample(range(1, VIDEOS), 500)]
     for video, *row in postgres.query("SELECT id, title, views, likes FROM video WHERE id = ANY(%s)", [videos]):
@@ -66,7 +66,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("role, sql", [(role, sql) for role, all_sql in REFUSED.items() for sql in all_sql])
 def test_refused(postgres, role, sql):
-    in_transaction = "DATABASE" not in sql  # rolled back, should it not be refused
+    in_transaction = "DATABASE" not in sql  # rolled back if it is not refused
     with postgres.connect(role, autocommit=not in_transaction) as connection, connection.cursor() as cursor:
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):
             cursor.execute(sql)
@@ -82,7 +82,7 @@ ALLOWED = [
 
 @pytest.mark.parametrize("role, sql", ALLOWED)
 def test_allowed(postgres, role, sql):
-    """The other half of the proof: refusals above are not due to a role that can do nothing. Rolled back."""
+    """The counterpart of test_refused: the roles are not refused everything. Rolled back."""
     with postgres.connect(role, autocommit=False) as connection, connection.cursor() as cursor:
         cursor.execute(sql)
 
@@ -96,7 +96,7 @@ def test_roles_are_ordinary(postgres):
 
 
 def test_the_owner_sees_what_the_service_asks(postgres):
-    """Who is on call reads pg_stat_activity as the owner; the service's own role sees no other's queries."""
+    """An operator reads pg_stat_activity as the owner, which sees all queries. The control role sees its own only."""
     ask = "SELECT query FROM pg_stat_activity WHERE pid = %s"
     with postgres.connect("app") as app, app.cursor() as cursor:
         cursor.execute("SELECT 'seen' FROM video LIMIT 1")

@@ -1,5 +1,5 @@
-"""What a request leaves behind once it has been answered: with deadline=ignored and with cancel=never its threads go on
-queueing and querying for nobody; with the defaults the pool is free at once."""
+"""What a request leaves behind after its answer. With deadline=ignored or cancel=never, its threads go on queueing and
+querying, though nobody waits for them. With the defaults, the pool is free at once."""
 import time
 
 import pytest
@@ -32,12 +32,12 @@ def test_an_ignored_deadline_leaves_work_behind(start_service):
     assert (answer.status, answer.error()) == (504, (-504, REQUEST_DEADLINE))
     assert fan_out_threads(service) > 0 and service.pool_counts()["waiting"] > 0
     service.wait_quiet()
-    assert service.queries_finished() == 61, "every one of them was made, for nobody"
+    assert service.queries_finished() == 61, "all queries were made, after the answer too"
     assert service.metrics().value("db_client_connection_timeouts_total") == 0
 
 
 def test_ignored_work_is_in_the_next_ones_way(start_service):
-    """A request of one item, which alone would be in time, stands behind what the one before it left."""
+    """Alone, a request of one item would be in time. Here it waits behind the work that the one before it left."""
     service = start_service(deadline="ignored", **LATE)
     idle(service, 1)
     assert service.feed(1, items=60).status == 504
@@ -51,7 +51,8 @@ def test_a_propagated_deadline_leaves_none(start_service):
     service = start_service(deadline="propagated", **LATE)
     idle(service, 1)
     answer = service.feed(1, items=60)
-    # The deadline passes for the one that reads and for all that wait at the same moment: either may be the first to say so.
+    # The deadline passes at the same moment for the thread that reads and for all that wait. Either failure may come
+    # first.
     address = f"127.0.0.1:{service.postgres.env['FLASHOVER_PG_PORT']}"
     assert (answer.status, answer.error()) in [(503, (-500, CHECKOUT_TIMEOUT)), (504, (-500, f"connection({address}) {READ_DEADLINE}"))]
     assert service.item_failures("checkout_timeout") > 0
@@ -61,7 +62,7 @@ def test_a_propagated_deadline_leaves_none(start_service):
 
 
 def test_an_ignored_deadline_is_found_out_afterwards(start_service):
-    """In the request's own thread nobody looks at the clock before the query is over."""
+    """The request's own thread reads the clock only after the query."""
     service = start_service(deadline="ignored", query="batched", query_latency_ms=500, request_timeout_ms=100)
     started = time.monotonic()
     answer = service.feed(1, items=3)
@@ -88,7 +89,7 @@ def test_a_stop_does_not_wait_for_ignored_deadlines(start_service, postgres, que
         wait_for(lambda: service.pool_counts()["used"] > 0, "it hangs")
         started = time.monotonic()
         assert service.stop() == 0
-        assert time.monotonic() - started < 10  # 5 s, and what a busy machine adds
+        assert time.monotonic() - started < 10  # 5 s, and some more for a busy machine
 
 
 # ---- cancel
@@ -126,12 +127,12 @@ def test_siblings_are_called_off(start_service_on, own_postgres, missing_video):
 
 
 def test_never_goes_on_after_the_answer(start_service_on, own_postgres, missing_video):
-    """The same failure: the answer comes as soon, and the queue is still there."""
+    """The same failure. The answer comes as early, but the queue stays."""
     service = fail_early(start_service_on, own_postgres, missing_video, "never")
     assert service.pool_counts()["waiting"] > 0 and fan_out_threads(service) > 0
     service.patch(cancel="siblings")
     service.wait_quiet()
-    assert service.queries_finished() == 301, "all queries were made, for nobody"
+    assert service.queries_finished() == 301, "all queries were made, after the answer too"
     assert service.item_failures("called_off") == 0
     check_feed(service.feed(2, items=3), 2, 3)
 
@@ -149,7 +150,7 @@ def test_every_fan_out_calls_its_siblings_off(start_service_on, own_postgres, mi
 
 
 def test_a_deadline_calls_nobody_off(start_service):
-    """It is everybody's own: each item says what it met it at."""
+    """All items have the same deadline. Each fails by itself, with the failure of what it was doing then."""
     service = start_service(cancel="siblings", query="per_item", pool_size=2, pool_min=2, request_timeout_ms=300)
     idle(service, 2)
     burst(service, 4)

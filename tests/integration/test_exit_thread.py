@@ -1,5 +1,6 @@
-"""fatal=exit_thread, what the write-up believed of the crash: a thread ends alone, with its connection and without Done().
-The same load with the lock, beside it. (fatal=abort, where everything ends and nothing is held: test_faults.py.)"""
+"""fatal=exit_thread, the crash as the write-up believed it: only one thread ends. It keeps its connection and never
+calls Done(). The same load with the lock stands beside it. test_faults.py has fatal=abort, which ends the process, so
+nothing stays held."""
 import json
 
 import pytest
@@ -8,7 +9,7 @@ from lab import wait_for
 from load import CHECKOUT_TIMEOUT
 
 POOL = 4
-# A wait inside each write makes two writers meet in almost every request of two items; see the last test for luck.
+# A wait inside each write makes two writers meet in almost every request of two items. The last test has no wait.
 OPTIONS = {"query": "per_item", "map": "unsafe", "fatal": "exit_thread", "pool_size": POOL, "request_timeout_ms": 3000,
            "map_window_us": 20000}
 DEADLINE = (504, (-504, "request deadline exceeded"))
@@ -22,7 +23,7 @@ def deaths(service):
 
 
 def settle(service):
-    """Nothing is under way any more; what is still out has no thread. Those holders."""
+    """Waits until nothing is under way. Returns the holders of the connections still out; their threads are gone."""
     wait_for(lambda: service.metrics().value("flashover_fan_out_threads") == 0 and service.busy_threads() == [],
              "the request's threads are gone")
     counts = ("waiting", "connecting", "draining", "closing")
@@ -33,7 +34,7 @@ def settle(service):
 
 
 def ask(service, feed, items):
-    """The answer's status and error, and how many threads it cost."""
+    """Sends a request. Returns the answer's status and error, and how many threads ended."""
     before = len(deaths(service))
     answer = service.feed(feed, items=items)
     held = settle(service)
@@ -44,7 +45,7 @@ def ask(service, feed, items):
 
 
 def shrink(service):
-    """Requests of two items until there are no two connections for two writers to meet."""
+    """Sends requests of two items until at most one connection is left: then two writers cannot meet."""
     for feed in range(1, REQUESTS + 1):
         answer, died = ask(service, feed, 2)
         assert answer == (DEADLINE if died else (200, None)), (answer, died)
@@ -59,7 +60,7 @@ def test_each_death_keeps_a_connection_until_a_restart(start_service):
     shrink(service)
     held = service.pool()["holders"]
     assert {h["backend_pid"] for h in held} <= service.postgres.backends()
-    assert {h["call_site"] for h in held} == {"query_per_item.c:fetch_item"}
+    assert {h["call_site"] for h in held} == {"query/per_item.c:fetch_item"}
 
     if len(held) == POOL - 1:
         assert ask(service, 1, 2) == ((200, None), 0), "with one connection there is nobody to meet"

@@ -1,4 +1,4 @@
-"""The scripted PostgreSQL's own tests: a real client library takes it for a server, and its script is obeyed."""
+"""Tests of the scripted PostgreSQL: a real client library accepts it as a server, and it follows its script."""
 import socket
 import struct
 import threading
@@ -25,7 +25,7 @@ def test_libpq_takes_it_for_a_server():
     (Act(error=("53300", "sorry, too many clients already")), "too many clients"),
     (Act(error=("57P03", "the database system is starting up")), "starting up"),
     (Act(end="eof"), "closed the connection"),
-    (Act(end="rst"), "closed the connection"),  # so libpq says of a reset too
+    (Act(end="rst"), "closed the connection"),  # libpq reports a reset in the same words
 ])
 def test_startup_can_fail(act, words):
     with FakePostgres(lambda moment: act if moment.connection == 1 else None) as fake:
@@ -43,7 +43,8 @@ def test_a_reset_is_a_reset():
 
 
 def cancel(fake, number, key):
-    """By hand: psycopg2's own holds Python's lock until the server has answered, and ours is in this process."""
+    """Cancels by hand. psycopg2's own cancel holds Python's lock until the server has answered, but this server is in
+    the same process."""
     with socket.create_connection(("127.0.0.1", fake.port), timeout=WAIT_S) as client:
         client.sendall(struct.pack("!iiii", 16, CANCEL, number, key))
         assert client.recv(1) == b""

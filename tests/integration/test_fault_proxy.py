@@ -1,4 +1,4 @@
-"""The fault proxy's own tests, before a server that says back what it hears."""
+"""Tests of the fault proxy, in front of an echo server."""
 import contextlib
 import socket
 import socketserver
@@ -40,7 +40,7 @@ def connect(proxy, timeout_s=WAIT_S):
 
 
 def read(client, size):
-    """So many bytes, or all there are before the end."""
+    """Reads `size` bytes, or fewer if the connection ends before."""
     data = b""
     while len(data) < size and (piece := client.recv(size - len(data))):
         data += piece
@@ -121,7 +121,7 @@ def test_a_cut_after_some_bytes(proxy, reset):
     proxy.set(up=dict(cut_after=0), down={})
     with connect(proxy) as client:
         client.sendall(b"hello")
-        with contextlib.suppress(ConnectionResetError):  # where what was sent is still unread
+        with contextlib.suppress(ConnectionResetError):  # if the data is still unread
             assert client.recv(1) == b"", "closed on data"
 
 

@@ -10,10 +10,10 @@ from http_client import Answer
 from lab import wait_for
 from load import CHECKOUT_TIMEOUT, WRITE_DEADLINE, burst, check_lawful, fetch, summary
 
-CRASH_REQUESTS = 200  # three usually do
+CRASH_REQUESTS = 200  # three are usually enough
 CRASH_MESSAGE = "fatal error: concurrent map writes"
 
-# Capacity 4 / (301 * 5 ms) = 2.7 requests a second: a burst of 8 has no chance within the deadline.
+# Capacity 4 / (301 * 5 ms) = 2.7 requests a second: a burst of 8 cannot be served within the deadline.
 FIRE = {"query": "per_item", "pool_size": 4, "request_timeout_ms": 400}
 BURST = 8
 
@@ -44,7 +44,7 @@ def test_per_item_runs_the_pool_dry(start_service):
 
 
 def test_each_failed_request_has_its_line(start_service):
-    """One, that says which and why; and all of stderr is such lines of JSON."""
+    """Each has one line, with its request id and the reason. All of stderr is lines of JSON."""
     service = start_service(**FIRE)
     failed = [o for o in burst(service, BURST) if o.status != 200]
     service.wait_quiet()
@@ -65,7 +65,7 @@ def test_batched_serves_the_same_burst(start_service):
 
 
 def test_a_checkout_timeout_of_its_own(start_service):
-    """Nearer than the request's deadline, it is what counts."""
+    """The checkout timeout counts if it is nearer than the request's deadline."""
     service = start_service(pool_size=1, pool_min=1, query_latency_ms=1500, request_timeout_ms=20000, checkout_timeout_ms=200)
     wait_for(lambda: service.pool_counts()["idle"] == 1, "it is connected")
     outcomes = burst(service, 3, items=5)
@@ -80,7 +80,8 @@ def test_a_checkout_timeout_of_its_own(start_service):
 
 
 def write_deadlines(service, enough):
-    """Bursts until the second message was seen often enough; returns how often, and how many bursts."""
+    """Sends at most 15 bursts, until the second message was seen `enough` times. Returns how often it was seen, and
+    how many bursts were sent."""
     bursts = 0
     while service.item_failures("write_deadline") < enough and bursts < 15:
         check_exhaustion(service)
@@ -90,7 +91,7 @@ def write_deadlines(service, enough):
 
 
 def late_writes(service, bursts):
-    """How many of the second message so many bursts bring about."""
+    """Sends so many bursts. Returns how often they caused the second message."""
     before = service.item_failures("write_deadline")
     for _ in range(bursts):
         check_exhaustion(service)
@@ -99,21 +100,21 @@ def late_writes(service, bursts):
 
 
 def test_blind_admission_writes_too_late_and_deadline_does_not(start_service):
-    """Blind hands connections to waiters past their deadline, and the write is then refused. With the fix only one
-    that was handed over a moment before the deadline can be late: a window of microseconds between the pool's look
-    at the clock and the query's, which a busy machine may stretch for a single thread, never for a queue of them."""
+    """Blind hands connections to waiters past their deadline, and the write is then refused. With the fix, only a
+    connection that was handed over just before the deadline can be late: microseconds pass between the pool's reading
+    of the clock and the query's. A busy machine may stretch that for a single thread, never for a queue of them."""
     blind = start_service(**FIRE, admission="blind")
     seen, bursts = write_deadlines(blind, enough=20)
     assert seen >= 20, f"{seen} in {bursts} bursts"
     fixed = start_service(**FIRE, admission="deadline")
-    # a busy machine only ever adds to them, so one of three goes is enough
+    # a busy machine can only add late writes, so one good try of three is enough
     assert any(late_writes(fixed, bursts) <= seen / 10 for _ in range(3))
     assert fixed.item_failures("checkout_timeout") > 0
 
 
 def ask_too_late(service):
-    """A request whose body comes when its deadline, which runs from its headers, has passed. An idle connection
-    waits for it."""
+    """Sends a request whose body comes after its deadline; the deadline runs from the headers. An idle connection is
+    there for it."""
     with service.public.keep_alive() as connection:
         connection.connection.putrequest("GET", "/v1/feeds/1?items=3")
         connection.connection.putheader("Content-Length", "1")
@@ -145,7 +146,7 @@ def test_the_second_line_reaches_the_caller(start_service, admission):
 
 
 def request_until_it_dies(service, count):
-    """At most `count` requests, four at a time; returns how many were sent."""
+    """Sends at most `count` requests, four at a time. Returns how many were sent."""
     for sent in range(0, count, 4):
         if not service.alive():
             return sent
@@ -183,7 +184,7 @@ def test_no_crash_without_both(start_service, query, map_variant):
 
 # ---- lost updates
 
-# Each write is held up while it writes, so that others write as well: in a few requests one of them is lost.
+# Each write pauses in the middle, so that others write at the same time. Within a few requests a write is lost.
 LOST = {"query": "per_item", "map_window_us": 1000, "request_timeout_ms": 20000, "query_latency_ms": 0}
 
 
@@ -223,7 +224,7 @@ def fail_requests(service, count):
 
 
 def heal(service):
-    """Make queries succeed again: there is no toggle for the latency, so a longer deadline by a new start."""
+    """Makes queries succeed after the next start, by a longer deadline. No toggle changes the latency."""
     service.options = [o for o in service.options if not o.startswith("--request-timeout-ms")]
 
 
@@ -247,7 +248,7 @@ def test_a_leaked_lease_stays_until_the_restart(start_service):
 
 
 def test_leaked_leases_starve_the_pool(start_service):
-    """All are gone: requests that would succeed now time out in the queue."""
+    """All connections are leaked, so a request times out in the queue."""
     service = start_service(release="on_success", **FAILING)
     fail_requests(service, 5)
     assert service.pool_counts()["used"] == 5

@@ -1,17 +1,15 @@
-"""`make findings`: every figure comes from the record, the record from the experiments, and a block that somebody changed is found."""
+"""`make findings`: every figure comes from the record, and the record comes from the experiments. A block that was
+changed by hand is found."""
 import json
 import subprocess
-import sys
 
 import pytest
 
 from lab import ROOT, clean_environment
 
-sys.path.insert(0, str(ROOT / "tests/incident"))
-
-from findings_blocks import BrokenDocument, blocks, fill, problems  # noqa: E402
-from findings_record import nothing  # noqa: E402
-from findings_tables import SCENARIOS, contents, crash, interventions_table, markdown  # noqa: E402
+from findings_blocks import COLUMNS, BrokenDocument, blocks, fill, problems
+from findings_record import nothing
+from findings_tables import SCENARIOS, contents, crash, interventions_table, markdown, what_was_asked_for
 
 DOCUMENT = ROOT / "docs/findings.md"
 EMPTY_BLOCKS = {name: f"\n<!-- findings: {name} -->\n<!-- /findings -->\n" for name in contents(nothing()) if name not in blocks(DOCUMENT.read_text())}
@@ -19,15 +17,15 @@ BORDERS = "before\n\n<!-- findings: one -->\n<!-- /findings -->\n\nafter\n"
 
 
 def write(results, document):
-    """The document's record stands beside it."""
-    return subprocess.run([ROOT / "tests/incident/write_findings", "--results", results, "--documents", document,
+    """Runs write_findings on one document, with the record beside it."""
+    return subprocess.run([ROOT / "experiments/write_findings", "--results", results, "--documents", document,
                            "--record", document.with_suffix(".json")],
                           env=clean_environment(), capture_output=True, text=True, timeout=60)
 
 
 @pytest.fixture
 def document(tmp_path):
-    """Everything that has blocks, in one file."""
+    """One document with all blocks."""
     (tmp_path / "findings.md").write_text(DOCUMENT.read_text() + "".join(EMPTY_BLOCKS.values()))
     return tmp_path / "findings.md"
 
@@ -45,7 +43,7 @@ def proof_result(cpus, manifested, runs=20, made_at="2020-02-02T02:02:02Z", agai
 
 @pytest.fixture
 def results(tmp_path):
-    """Figures that no measurement would bring forth, so that each can be found again."""
+    """Results with figures that no measurement would yield, so that each can be found in the document."""
     latency = {"p99": 612.0, "at_least": []}
     cell = {"name": "mutex+per_item", "failure": "", "prediction_measured": {"hold_ms": 5.71, "capacity_per_s": 11.63, "first_timeout_s": 2.39},
             "figures": {"ok": 17, "scheduled": 211, "wrong": 0, "pool_timeouts": 131, "write_deadlines": 37, "read_deadlines": 26,
@@ -73,13 +71,22 @@ def test_without_a_measurement_nothing_is_claimed(tmp_path, document):
     assert problems(document.read_text(), contents(record_of(document))) == []
 
 
+def test_prose_is_wrapped_and_nothing_else(results, document):
+    write(results, document)
+    is_code = False
+    for line in "\n".join(blocks(document.read_text()).values()).split("\n"):
+        is_code ^= line.startswith("```")
+        assert is_code or line.startswith(("|", "<!--")) or len(line) <= COLUMNS, line
+
+
 def test_each_figure_is_from_its_file(results, document):
     done = write(results, document)
     assert done.returncode == 0, done.stderr
     there = blocks(document.read_text())
+    prose = {name: " ".join(body.split()) for name, body in there.items()}
     assert "| timed out while checking out a connection from connection pool | 131 | 31415 |" in there["messages"]
-    assert "seen after 2.77 s; on paper, at the 5.71 ms" in there["messages"] and "after 2.39 s" in there["messages"]
-    assert "died 7 times in 10 s, for the first time 0.64 s" in there["crash"]
+    assert "seen after 2.77 s; on paper, at the 5.71 ms" in prose["messages"] and "after 2.39 s" in prose["messages"]
+    assert "died 7 times in 10 s, for the first time 0.64 s" in prose["crash"]
     assert "| right answers | 17 of 211 | 17 of 211 | *not measured yet: `make demo`* |" in there["demo"]
     assert "| p99, all requests | >=5000 ms | 612 ms |" in there["demo"]
     assert "```\n    unsafe+per_item  mutex+per_item\nright answers  77  78\np50 / p99, all  1 / 2 ms\n```" in there["matrix"]
@@ -110,7 +117,7 @@ def test_what_was_measured_elsewhere_stays(results, document, tmp_path):
     ({"manifested": 20, "made_at": "2020-02-03"}, True),
     ({"manifested": 20, "made_at": "2020-02-01"}, False),
     ({"manifested": 19, "runs": 19, "made_at": "2020-02-03"}, False),
-    ({"manifested": 18, "runs": 19, "made_at": "2020-02-03"}, True),  # what fails is not left out
+    ({"manifested": 18, "runs": 19, "made_at": "2020-02-03"}, True),  # a failed proof counts with fewer runs too
 ])
 def test_a_later_proof_replaces_an_earlier_one_unless_it_shows_less(results, document, again, taken):
     write(results, document)
@@ -176,3 +183,41 @@ def test_a_partial_table_says_what_is_missing():
 
 def test_a_cell_with_a_bar_stays_one_cell():
     assert markdown(["a"], [["x|y"]]).splitlines()[-1] == "| x\\|y |"
+
+
+@pytest.mark.parametrize("machine, is_marked", [
+    ({"cpus": 2, "load_average": 46.9, "busy": 0.02}, False),  # the load was the row's before it
+    ({"cpus": 2, "load_average": 0.1, "busy": 0.4}, True),
+    ({"cpus": 2, "load_average": 8.8}, True),
+    ({"cpus": 2, "load_average": 1.3}, False),
+    ({}, False),
+])
+def test_rows_that_were_not_alone_are_marked(machine, is_marked):
+    load = {"ok": 65, "scheduled": 400, "p99_ms": 1658, "at_least": False}
+    rows = {"mutex+pool-x5": {"machine": machine, "incident": load, "at_80": None}}
+    text = what_was_asked_for(rows)
+    assert ("a bigger pool: 100 \\*" in text) == is_marked == ("Measured beside other work" in text)
+
+
+def spread(median):
+    return {"median": median, "min": median - 0.5, "max": median + 0.5}
+
+
+def test_peers_and_the_incident_in_go(tmp_path, results, document):
+    side = {"rate": spread(1234.0), "p99_ms": spread(56.0), "ours_to_it": spread(1.75)}
+    program = {"first_crash_s": 0.17, "crashes": 18, "right": 19, "scheduled": 423, "wrong": 0, "dump": ["fatal error: of Go's own"]}
+    quiet, busy = {"cpus": 2, "load_average": 0.1, "busy": 0.01}, {"cpus": 2, "load_average": 0.1, "busy": 0.5}
+    files = {"bench-peers/result.json": {"made_at": "2020-02-02T02:02:02Z", "machine": quiet, "queries": {
+                 "batched": {"summary": {"ours": side, "pgbench": {**side, "p99_ms": None}}, "rounds": [["many"]]}}},
+             "incident-go/result.json": {"made_at": "2020-02-02T02:02:02Z", "machine": busy, "programs": {
+                 "go": program, "ours": {**program, "first_crash_s": None, "crashes": 0, "dump": []}}}}
+    for name, result in files.items():
+        (results / name).parent.mkdir()
+        (results / name).write_text(json.dumps(result))
+    assert write(results, document).returncode == 0
+    there = blocks(document.read_text())
+    assert "| 1234 (1234 to 1234) | 56 (56 to 56) | 1.75 |" in there["peers"] and "| - | 1.75 |" in there["peers"]
+    assert "0.17 s | 18 | 19 of 423 | 0 |" in there["incident-go"] and "| none | 0 |" in there["incident-go"]
+    assert "other work" in there["incident-go"] and "other work" not in there["peers"]
+    assert "fatal error: of Go's own" in there["incident-go-dumps"]
+    assert "rounds" not in json.dumps(record_of(document)["peers"])

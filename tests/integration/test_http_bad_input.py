@@ -16,7 +16,7 @@ def shared(session_postgres):
 
 
 def check_mistake(service, method, path, status, words, **more):
-    """The answer, and then another request on the same connection."""
+    """Checks the answer, then a good request on the same connection. Returns the first answer."""
     with service.public.keep_alive() as connection:
         answer = connection.request(method, path, **more)
         assert answer.status == status
@@ -87,7 +87,7 @@ def check_still_serves(service):
 def test_a_huge_header_is_431(shared, size):
     head = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Big: " + b"a" * size + b"\r\n\r\n"
     answer = shared.public.raw(head)
-    # Where more is sent than the server reads before it closes, the reset may overtake the answer.
+    # If the client sends more than the server reads before it closes, the reset may overtake the answer.
     assert (answer and answer.status == 431) or (answer is None and size > 100_000)
     check_still_serves(shared)
 
@@ -106,7 +106,7 @@ def test_a_huge_url_is_refused(shared):
 
 
 def patch_head(*headers):
-    return b"\r\n".join([b"PATCH /v1/toggles HTTP/1.1", b"Host: x", *headers, b"", b""])
+    return b"\r\n".join([b"PATCH /v1/toggles HTTP/1.1", b"Host: localhost", *headers, b"", b""])
 
 
 def chunks(size, chunk=1000):
@@ -126,7 +126,8 @@ def test_a_huge_body_announced_is_413_before_it_is_sent(shared):
 
 @pytest.mark.parametrize("size", [66_000, 500_000, 900_000])
 def test_a_huge_body_in_chunks_is_413(shared, size):
-    """How much it is turns out only as it comes; it is read to its end, so that the caller gets to read the answer."""
+    """The size shows only while the body comes. The server reads it to its end, so that the caller can read the
+    answer."""
     check_413(shared.admin.raw(patch_head(b"Transfer-Encoding: chunked") + chunks(size)))
     assert shared.postgres.toggle_rows() == []
 
@@ -147,7 +148,7 @@ def test_a_huge_body_on_the_public_port(shared):
     b"\r\n\r\n", b"nonsense\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
     b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1x\r\n\r\n",
-    b"PATCH /v1/toggles HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    b"PATCH /v1/toggles HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
 ])
 def test_no_http_at_all_does_no_harm(shared, data):
     with socket.create_connection(("127.0.0.1", shared.public.port), timeout=TIMEOUT_S) as connection:

@@ -1,18 +1,15 @@
-"""`make interventions`: its predictions and verdicts by hand-made figures, and short rows measured for real."""
+"""`make interventions`: predictions and verdicts for hand-made figures, and short rows that are really measured."""
 import json
 import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
 
 from lab import ROOT, clean_environment
 
-sys.path.insert(0, str(ROOT / "tests/incident"))
-
-import intervention_trials  # noqa: E402
-from intervention_rows import HEADER, ROWS, Row, disagreements, legend, observe, predict, rate_text, table_row  # noqa: E402
-from intervention_trials import Refused, Scale, measure  # noqa: E402
+import intervention_trials
+from intervention_rows import HEADER, ROWS, Row, disagreements, legend, observe, predict, rate_text, table_row
+from intervention_trials import Refused, Scale, measure
 
 BY_NAME = {row.name: row for row in ROWS}
 CPU_S = {"per_item": 0.025, "bounded": 0.025, "pipelined": 0.004, "batched": 0.001}
@@ -58,7 +55,7 @@ def test_a_fan_out_too_narrow_for_the_slo_has_no_knee():
 
 
 def done(name, rate, crashed_at=None, ok=400, timeouts=0):
-    """A row's result as measured."""
+    """A row's result, as if measured."""
     incident = {"crashes": 0, "checkout_timeouts": timeouts, "ok": ok, "scheduled": 400}
     return {"name": name, "sustainable_rate": rate, "crashed_at": crashed_at, "expected": paper(name).expected, "backends": 20,
             "pool_bound": 13.3, "cpu_bound": 80, "incident": None if crashed_at else incident,
@@ -97,7 +94,7 @@ def test_without_a_reference_the_knee_stays_open():
 
 
 def measured(postgres, name, scale=SHORT):
-    """A machine that keeps the load tester from its work says nothing about the service: then again."""
+    """Measures a row, at most three times: if the machine slows the load tester down, the result does not count."""
     for attempt in range(3):
         try:
             return measure(postgres, BY_NAME[name], scale, paper(name))
@@ -108,12 +105,13 @@ def measured(postgres, name, scale=SHORT):
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["baseline", "restart-on-crash"])
 def test_the_buggy_service_crashes_at_the_start_rate(postgres, name):
-    # near the knee, where most rows are written in time: a second or two to the crash; in an overload there are few, and minutes
+    # Near the knee most rows are written in time, so the crash comes within a second or two. In an overload few are,
+    # and it takes minutes.
     result = measured(postgres, name, replace(SHORT, confirm_s=10, rates={name: 10}))
     assert result["crashed_at"] == 10 and result["sustainable_rate"] == [0, 10]
     assert rate_text(result) == "0: crashed at 10 req/s" and disagreements(result, {name: result}) == []
-    assert 0 < result["backends"] <= 2 * BY_NAME[name].pool  # two lives may overlap
-    # held against the verdict on the fix, the same figures fail
+    assert 0 < result["backends"] <= 2 * BY_NAME[name].pool  # the backends of two lives may overlap
+    # the same figures disagree with the verdict on the fix
     assert disagreements({**result, "expected": paper("mutex").expected}, {}) == ["crash"]
 
 
@@ -143,7 +141,7 @@ def test_a_build_without_the_toggle_is_refused(postgres):
 
 
 def test_an_unknown_row_is_refused():
-    run = subprocess.run([ROOT / "tests/incident/interventions"], env=clean_environment(ONLY="mutexes"), capture_output=True,
+    run = subprocess.run([ROOT / "experiments/interventions"], env=clean_environment(ONLY="mutexes"), capture_output=True,
                          text=True, timeout=60)
     assert run.returncode == 1 and run.stdout == ""
     assert run.stderr.count("\n") == 1 and "no row 'mutexes'; there are baseline, mutex," in run.stderr

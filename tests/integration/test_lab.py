@@ -1,5 +1,5 @@
-"""`make demo` and `make up` as their users run them: the demo shows what it is to show, nothing is left after Ctrl-C at any moment, and
-a lab comes up, is reset and goes down. The demo's own verdict is tested in test_loadtest_matrix.py.
+"""`make demo` and `make up` as users run them. The demo shows what it should show. Ctrl-C at any moment leaves nothing
+behind. A lab comes up, is reset and goes down. test_loadtest_matrix.py tests the demo's own verdict.
 """
 import json
 import os
@@ -28,13 +28,13 @@ def processes_with(mark):
             if entry.name.isdigit() and mark.encode() in (entry / "environ").read_bytes():
                 found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
-            continue  # it has ended, or is not ours to look at
+            continue  # it has ended, or belongs to another user
     return found
 
 
 @contextmanager
 def marked_environment(**more):
-    """An environment by which whatever a lab starts can be recognized, with a temporary folder of its own."""
+    """An environment with a temporary folder of its own. The folder's name marks every process that a lab starts."""
     with tempfile.TemporaryDirectory(prefix="flashover-lab-test-", dir="/tmp") as folder:
         os.chmod(folder, 0o711)  # the server may run as another user
         yield clean_environment(TMPDIR=folder, **more), folder
@@ -44,7 +44,7 @@ def nothing_is_left(folder):
     return not processes_with(folder) and not os.listdir(folder)
 
 
-# What the folder or the output shows when the demo has come so far.
+# By moment: whether the folder or the output shows that the demo has reached it.
 MOMENTS = {
     "at once": lambda folder, output: True,
     "database is made": lambda folder, output: any(Path(folder).glob("*/postgres/data")),
@@ -57,12 +57,13 @@ MOMENTS = {
 
 
 @pytest.mark.long
-@pytest.mark.xdist_group("busy")  # it takes all that the machine has, and has one folder
+@pytest.mark.xdist_group("busy")  # it uses the whole machine, and one fixed folder
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_ctrl_c_in_the_demo_leaves_nothing(moment):
     command = ["make", "-C", ROOT, "demo"] if "by make" in moment else [LAB, "demo"]
     with marked_environment() as (environment, folder), tempfile.NamedTemporaryFile() as out:
-        # A background job of a shell ignores SIGINT, and so do its children, which cannot trap it then; a terminal's do not.
+        # A shell's background jobs ignore SIGINT. Their children inherit that, and a script cannot trap it then. Jobs
+        # in the foreground of a terminal do not ignore it.
         demo = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
                                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         try:
@@ -73,9 +74,11 @@ def test_ctrl_c_in_the_demo_leaves_nothing(moment):
         finally:
             if demo.poll() is None:
                 demo.kill()
-        # before it has read its first line, bash dies of the signal like any program; make says 2 of a target that has failed
+        # Before bash has read the first line, the signal kills it like any program. make exits with 2 when a target
+        # fails.
         lawful = {"at once": (130, -signal.SIGINT), "all is well, by make": (2, 130, -signal.SIGINT)}.get(moment, (130,))
         assert status in lawful, Path(out.name).read_text()
+        assert "FAIL" not in Path(out.name).read_text(), "a demo that was stopped has not failed"
         wait_for(lambda: nothing_is_left(folder), f"nothing is left of the demo: {processes_with(folder)}, "
                  f"{os.listdir(folder)}", timeout_s=20)
 
@@ -83,7 +86,7 @@ def test_ctrl_c_in_the_demo_leaves_nothing(moment):
 @pytest.mark.long
 @pytest.mark.alone
 def test_the_demo():
-    """To its end, as README says, and held against what it is to show."""
+    """Runs the demo to its end, as in README, and checks what it should show."""
     with marked_environment() as (environment, folder):
         began = time.monotonic()
         done = subprocess.run(["make", "-C", ROOT, "demo"], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -119,8 +122,8 @@ def lab_variables(port):
 
 
 def reset_within_the_limit(environment, up_s):
-    """A busy machine only ever makes it slower, so the quickest of three tries counts; and one on which `up`, which
-    does the same and more, took longer than the 5 s, may take as long again."""
+    """The fastest of three tries counts, because a busy machine can only make it slower. The limit is 5 s, or the time
+    that `up` took if that is longer: `up` does the same and more."""
     limit_s = max(5.0, up_s)
     for _ in range(3):
         began = time.monotonic()
@@ -132,7 +135,7 @@ def reset_within_the_limit(environment, up_s):
 
 
 def check_load_tester(port, variables):
-    """It loads the lab's service and no other, and watches it with the lab's token."""
+    """The lab's load tester loads the lab's service and no other, and watches it with the lab's token."""
     assert variables["FLASHOVER_LOADTEST_URL"] == f"http://127.0.0.1:{port + 10}"
     client = Client(port + 10)
     assert client.request("POST", "/v1/runs", json_body={"url": "http://127.0.0.1:1"}).status == 403
@@ -154,7 +157,7 @@ def test_up_reset_and_down():
             began = time.monotonic()
             said = lab(environment, "up")
             up_s = time.monotonic() - began
-            # the line that sets the fire off is the first of those to try
+            # the first command that it suggests starts the fire
             assert "PATCH" in next(line for line in said.splitlines() if "curl" in line)
             variables = lab_variables(port)
             token = Path(variables["FLASHOVER_ADMIN_TOKEN_FILE"]).read_text().strip()
@@ -210,8 +213,36 @@ def test_up_with_a_taken_port_says_which_and_leaves_nothing():
         taken.listen()
         port = taken.getsockname()[1]
         if port > 65525:
-            port -= 1  # then it is the admin port that is taken
+            port -= 1  # then the admin port is the taken one
         with marked_environment(PORT_BASE=str(port)) as (environment, folder):
             said = lab(environment, "up", status=1)
-            assert str(taken.getsockname()[1]) in said and len(said.strip().splitlines()) == 1
+            *note, line = said.strip().splitlines()
+            assert f"port {taken.getsockname()[1]} is taken by " in line and f"(process {os.getpid()})" in line
+            assert all(text.startswith("Note: ports ") for text in note) and len(note) <= 1
             wait_for(lambda: nothing_is_left(folder), "nothing is left", timeout_s=20)
+
+
+def test_a_large_log_is_kept_once(tmp_path):
+    """Days of failures, or of crashes, would otherwise fill the disk. What was there is kept."""
+    (tmp_path / "temp").write_text(f"{tmp_path}\n")
+    log = tmp_path / "service.log"
+    log.touch()
+    process = subprocess.Popen([ROOT / "deploy/supervise.sh", tmp_path, "sh", "-c", "echo begins; read end <end; echo ends"],
+                               cwd=tmp_path, env=clean_environment(LOG_LOOK_S="0.2"), stdin=subprocess.DEVNULL)
+    os.mkfifo(tmp_path / "end")
+    try:
+        wait_for(lambda: "begins" in log.read_text(), "the service runs")
+        with open(log, "ab") as file:
+            os.truncate(log, 65 << 20)  # without taking up room
+            file.write(b"last\n")
+        wait_for(lambda: log.stat().st_size < 1 << 20, "it is emptied")
+        with open(tmp_path / "service.log.1", "rb") as file:
+            assert file.read(7) == b"begins\n"
+            file.seek(65 << 20)
+            assert file.read() == b"last\n"
+        (tmp_path / "end").write_text("now\n")
+        assert process.wait(timeout=20) == 0
+        assert "ends" in log.read_text() and log.stat().st_size < 1 << 20
+    finally:
+        process.kill()
+        process.wait()

@@ -1,4 +1,4 @@
-"""The load tester against a server that misbehaves on purpose: does it say what really happened?"""
+"""The load tester against a server that misbehaves on purpose. It must report what really happened."""
 import json
 import signal
 import time
@@ -35,8 +35,8 @@ def test_threads_share_one_schedule(run):
 
 
 def test_a_stall_is_seen_from_the_intended_start(run):
-    """T1 of the truth tests, shortened: what arrives in [1 s, 1.6 s) is held until 1.6 s. At 100 req/s for
-    3 s, 60 requests wait 600, 590, … 10 ms; L(q) = S - (1-q) D for q > 1 - S/D."""
+    """T1 of the selftest, shortened: requests that arrive in [1 s, 1.6 s) are held until 1.6 s. At 100 req/s for 3 s,
+    60 requests wait 600, 590, … 10 ms. With the stall S and the duration D, L(q) = S - (1-q) D for q > 1 - S/D."""
     with StallServer(items=ITEMS) as server:
         right = server.right
 
@@ -59,7 +59,7 @@ def test_a_stall_is_seen_from_the_intended_start(run):
 
 
 def test_a_generator_that_was_frozen_says_so(run, tmp_path):
-    """Stopped for 0.7 s, it sends the late requests at once and counts their waiting as latency."""
+    """After 0.7 s of SIGSTOP it sends the late requests at once, and counts their wait as latency."""
     with StallServer(items=ITEMS) as server:
         path = tmp_path / "frozen.json"
         process = start_loadtest("run", "--url", server.base, "--items", ITEMS, "--rate", 100, "--duration", 2,
@@ -174,7 +174,7 @@ def test_good_answers_in_odd_dress(run):
 
 
 def damaged(feed, number):
-    """The map of `feed` with one kind of damage: name, body, and what must be counted."""
+    """The body of `feed` with one kind of damage, which `number` selects."""
     items = feed_items(feed, ITEMS)
     first, second = list(items)[:2]
     kind = ["lost", "foreign", "duplicate", "corrupt"][number % 4]
@@ -192,7 +192,7 @@ def damaged(feed, number):
 
 
 def test_wrong_maps_are_counted_exactly(run):
-    """k of m: every fifth of 100 answers is damaged, each kind 5 times; two entries are lost in each lost."""
+    """Every fifth of 100 answers is damaged, with each kind 5 times. The kind "lost" drops two entries."""
     with StallServer(items=ITEMS) as server:
         right = server.right
         server.behave = lambda number, feed: (
@@ -260,7 +260,18 @@ def test_check_status_only(run):
         assert run(server.base + "/readyz", rate=50, duration=0.2).ended(0)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_nobody_there_is_said_at_once():
+    """Before the first request, with the way on."""
+    process = start_loadtest("run", "--url", f"http://127.0.0.1:{free_port()}/", "--rate", 1, "--duration", 60)
+    try:
+        line = process.stderr.readline()
+        assert "nobody accepts connections at http://127.0.0.1:" in line and "`make up` starts a lab" in line
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_it_with_balanced_books(tmp_path, number):
     path = tmp_path / "stopped.json"
     with StallServer(behave=lambda n, feed: Answer("hole")) as server:
@@ -279,7 +290,7 @@ def test_a_signal_stops_it_with_balanced_books(tmp_path, number):
 
 
 def test_a_crash_is_told_from_slowness(run):
-    """The process start time moves and connections are cut: a crash. They are cut and it does not: none."""
+    """Connections are cut and the process start time changes: a crash. With the old start time: no crash."""
     with StallServer(items=ITEMS) as server:
         right = server.right
 

@@ -1,4 +1,5 @@
-"""`loadtest capacity` as a program; its search is test_loadtest_capacity.c's, its figures are `make bench-capacity`'s."""
+"""`loadtest capacity` as a program. tests/unit/loadtest/test_capacity.c tests its search, and `make bench-capacity`
+measures its figures."""
 import json
 import re
 import signal
@@ -18,13 +19,13 @@ def capacity(server, path, **options):
 
 @pytest.mark.long
 def test_a_service_that_fails_from_the_start(tmp_path):
-    """Two trials of 5 s, at the start rate: no sustainable rate, and why."""
+    """Two trials of 5 s at the start rate. It reports that there is no sustainable rate, and why."""
     path = tmp_path / "capacity.json"
     with StallServer(behave=lambda number, feed: Answer(status=503, body=b'{"message":"busy"}')) as server:
         process = capacity(server, path, start_rate=20)
         out, err = process.communicate(timeout=DEADLINE_S)
     result = json.loads(path.read_text())
-    if process.returncode == 111 and result["trials"][-1]["invalid"]:  # a busy machine: it must say so
+    if process.returncode == 111 and result["trials"][-1]["invalid"]:  # a busy machine, which it must report
         assert "the load tester was the bottleneck at 20 req/s already" in err and result["complete"] is False
         return
     assert process.returncode == 99, out + err
@@ -37,12 +38,13 @@ def test_a_service_that_fails_from_the_start(tmp_path):
 
 @pytest.mark.long
 def test_the_highest_rate_is_never_passed(tmp_path):
-    """Everything is kept up to --max-rate: the baseline, one doubling, confirmed; then the overload shows no collapse."""
+    """The server keeps up with every rate up to --max-rate: the baseline, then one doubling, cut to that rate, and its
+    confirmation. A signal ends the overload that follows."""
     path = tmp_path / "capacity.json"
     with StallServer(items=ITEMS) as server:
         process = capacity(server, path, start_rate=20, max_rate=30, confirm_duration=5, slo="ok>=99%")
         wait_for(lambda: process.poll() is not None or server.count > 500)
-        process.send_signal(signal.SIGINT)  # the overload's three runs are the same as any
+        process.send_signal(signal.SIGINT)  # the overload's three runs show nothing new
         out, err = process.communicate(timeout=DEADLINE_S)
     result = json.loads(path.read_text())
     rates = {trial["rate"] for trial in result["trials"] if trial["phase"] != "overload"}
@@ -58,7 +60,7 @@ def test_the_highest_rate_is_never_passed(tmp_path):
 @pytest.mark.long
 @pytest.mark.parametrize("retries", [0, 5])
 def test_retries_count_and_the_overload_can_be_left_out(tmp_path, retries):
-    """Every fourth attempt is refused: with retries the callers get their answers all the same."""
+    """Every fourth attempt is answered with 503. With retries the callers get their answers all the same."""
     path = tmp_path / "capacity.json"
 
     def behave(number, feed):
@@ -83,7 +85,7 @@ def catches(pid, number):
 
 
 def test_nobody_there_can_be_interrupted():
-    """It waits 30 s for a service that may be on its way up, but not against its user's will."""
+    """It waits 30 s for a service that may still be starting. A signal ends the wait."""
     process = start_loadtest("capacity", "--url", f"http://127.0.0.1:{free_port()}", "--start-rate", 20)
     wait_for(lambda: catches(process.pid, signal.SIGTERM))
     process.send_signal(signal.SIGTERM)

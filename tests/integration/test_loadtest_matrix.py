@@ -1,4 +1,4 @@
-"""The matrix against a server that plays the service, bug and fix: figures, expectations, toggles put back."""
+"""The matrix against a server that imitates the service, with bug and fix: figures, expectations, toggles put back."""
 import contextlib
 import json
 import signal
@@ -10,7 +10,7 @@ from stall_server import Answer, StallServer
 
 
 def incident(server):
-    """A service that behaves as the physics says, by its toggles."""
+    """Makes the server fail as the service does with its toggles."""
     words = {
         0: (503, "timed out while checking out a connection from connection pool"),
         1: (504, "connection(127.0.0.1:5432) failed to write: context deadline exceeded"),

@@ -1,13 +1,15 @@
-"""The HTML report, opened by a real browser: alone in the world, and with the same figures as the JSON."""
+"""The HTML report in a real browser. It needs no other file, and shows the same figures as the JSON."""
 import copy
 import json
 import re
 import signal
 import socket
+import subprocess
 
 import pytest
 
-from loadtest_support import DEADLINE_S, ITEMS, loadtest, start_loadtest, wait_for
+from loadtest_support import ANSWERED, DEADLINE_S, ITEMS, LOADTEST, loadtest, start_loadtest, wait_for
+from outcome_table import outcomes
 from report_page import browser, embedded_text, with_result
 from stall_server import Answer, StallServer, feed_body, feed_items
 
@@ -37,7 +39,8 @@ def run(folder, name, url, *arguments):
 
 
 def fire(server, number, feed):
-    """Of ten answers five are right, and one each wrong, an error by an attacker, an error, none, cut off."""
+    """Of ten answers five are right. The others: a wrong map, an error with an attacker's message, another error, no
+    answer, a reset."""
     kind = number % 10
     if kind == 1:
         items = feed_items(feed, ITEMS)
@@ -82,7 +85,7 @@ def figure(text):
 
 
 def test_the_file_needs_nothing_else(fire_report):
-    # On a machine too busy for the load tester the run is INVALID; the page is the same but for that word.
+    # On a machine too busy for the load tester the run is INVALID. The page differs only in that word.
     assert fire_report.status in (99, 111), fire_report.err
     ours = fire_report.page.replace(embedded_text(fire_report.page), "")
     assert not re.search(r"(?:src|href|action)\s*=\s*[\"']?\s*(?:https?:)?//", ours)
@@ -92,13 +95,13 @@ def test_the_file_needs_nothing_else(fire_report):
 
 def test_no_message_breaks_out(page, fire_report):
     assert EVIL not in fire_report.page
-    assert fire_report.page.lower().count("</script") == page.script("return document.scripts.length") == 4
+    assert fire_report.page.lower().count("</script") == page.script("return document.scripts.length") == 5
     rows = [row for row in fire_report.json["errors"] if row["message"] == EVIL]
     assert rows[0]["request_id"] == EVIL
     assert EVIL in page.text("errors")
     cells = page.script("return [...document.querySelectorAll('#errors td')].map((cell) => cell.textContent)")
     assert cells.count(EVIL) == 2, "as message and as request id"
-    # A dialog that is open would have ended the script above with an error.
+    # An open dialog would have ended the script above with an error.
 
 
 def test_verdict_ledger_and_latencies_are_the_json_s(page, fire_report):
@@ -109,9 +112,8 @@ def test_verdict_ledger_and_latencies_are_the_json_s(page, fire_report):
     reasons = page.script("return [...document.querySelectorAll('#reasons li')].map((item) => item.textContent)")
     assert reasons == result["verdict"]["reasons"]
     rows = page.rows("ledger")
-    keys = {"ok": "ok", "HTTP error": "http_error", "protocol error": "protocol_error", "timeout": "timeout",
-            "refused": "connect_error", "reset": "reset", "in flight at the end": "in_flight_at_end",
-            "dropped": "dropped", "wrong map in a 200": "wrong", "scheduled": "scheduled"}
+    keys = {row.label.partition(" (")[0]: row.key for row in outcomes()} | {"scheduled": "scheduled"}
+    assert list(rows) == [label for label in keys if keys[label] not in ("wrong", "scheduled")] + ["wrong map in a 200", "scheduled"]
     assert {keys[name]: figure(cells[0]) for name, cells in rows.items()} == {key: ledger[key] for key in keys.values()}
     assert all(cells[-1] == "✓ balanced" for cells in page.rows("sums").values())
     response = page.rows("latencies")["response, from when it was due: all"]
@@ -166,7 +168,7 @@ def test_unanswered_requests_are_marked_as_lower_bounds(page, fire_report):
     lines = {data["label"]: data for data in page.chart("latency")["datasets"]}
     p99 = lines["response p99"]
     for at, slot in enumerate(fire_report.json["series"]):
-        unanswered = sum(count for key, count in slot["outcomes"].items() if key not in ("ok", "wrong", "http_error"))
+        unanswered = sum(count for key, count in slot["outcomes"].items() if key not in ANSWERED)
         assert (p99["marks"][at] == "triangle") == (unanswered > 0)
         if unanswered:
             assert p99["values"][at] == TIMEOUT_S * 1000
@@ -276,7 +278,7 @@ def test_a_closed_loop_says_so(chromium, folder):
 
 
 def test_six_hundred_slots_and_unicode(chromium, fire_report, folder):
-    """What takes 150 s to measure, and what the load tester would not let through, is put into the page here."""
+    """Puts a result into the page that would take 150 s to measure, with characters that the load tester replaces."""
     result = copy.deepcopy(fire_report.json)
     times = 600 // len(result["series"]) + 1
     result["series"] = (result["series"] * times)[:600]
@@ -295,11 +297,23 @@ def test_six_hundred_slots_and_unicode(chromium, fire_report, folder):
     assert f"{words} 0" in page.text("errors")
 
 
-def test_a_report_that_cannot_be_written(tmp_path):
+@pytest.mark.parametrize("option", ["html", "json"])
+def test_a_report_that_cannot_be_written_is_known_at_once(tmp_path, option):
+    """Before the run, not after it: that may have taken an hour."""
+    (tmp_path / "folder").mkdir()
     with StallServer(items=ITEMS) as server:
-        done = loadtest("run", "--url", server.base, "--items", ITEMS, "--rate", 20, "--duration", 0.1, "--html",
-                        tmp_path / "none" / "report.html")
-        assert done.returncode == 1
-        assert done.stderr.strip().splitlines()[-1].startswith("loadtest run: --html: cannot write ")
-        assert ": 2 of 2 requests" in done.stdout, "the report on stdout is not lost"
-    assert list(tmp_path.iterdir()) == []
+        for path in (tmp_path / "none" / "report", tmp_path / "folder", "/proc/report"):
+            done = loadtest("run", "--url", server.base, "--items", ITEMS, "--rate", 20, "--duration", 600, f"--{option}", path)
+            assert done.returncode == 1 and done.stdout == ""
+            assert done.stderr.startswith(f"loadtest run: --{option}: cannot write {path}"), done.stderr
+        assert server.count == 0
+    assert list((tmp_path / "folder").iterdir()) == []
+
+
+def test_a_full_standard_output_is_named():
+    with StallServer(items=ITEMS) as server, open("/dev/full", "w") as full:
+        for arguments in (["run", "--url", server.base, "--items", str(ITEMS), "--rate", "20", "--duration", "0.1"],
+                          ["--help"], ["run", "--help"]):
+            done = subprocess.run([LOADTEST, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, timeout=DEADLINE_S)
+            assert done.returncode == 1
+            assert "loadtest: standard output: No space left on device" in done.stderr

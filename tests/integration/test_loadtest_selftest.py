@@ -1,4 +1,4 @@
-"""`loadtest selftest`: all of it holds, it can fail, and what other tools say of the same servers."""
+"""`loadtest selftest`: all its tests pass, they can fail, and other tools measure the same servers."""
 import json
 import re
 import shutil
@@ -16,21 +16,21 @@ TESTS = [f"T{number}" for number in range(1, 10)]
 
 
 def selftest(path, *arguments):
-    """Runs it; (exit status, output, {test: its JSON})."""
+    """Runs it. Returns (exit status, output, {test: its JSON})."""
     done = subprocess.run([LOADTEST, "selftest", "--json", path, *arguments], capture_output=True, text=True,
                           timeout=3 * DEADLINE_S, env=clean_environment())
     return done.returncode, done.stdout + done.stderr, {t["test"]: t for t in json.loads(path.read_text())["tests"]}
 
 
 def is_unproven(test):
-    """Whether each attempt was one that does not count, by the load tester's own words."""
+    """Whether the load tester itself reports that no attempt counts."""
     return not test["ok"] and len(test["did_not_count"]) == test["attempts"]
 
 
 @pytest.mark.alone
 def test_it_tells_the_truth(tmp_path):
-    """All of it, once. A test that this machine was too busy for, as it says itself, gets another go alone; one that
-    counts and fails does not."""
+    """Runs all tests once. If the selftest reports that the machine was too busy for a test, that test runs again,
+    alone. A failure that counts is final."""
     start = time.monotonic()
     status, output, tests = selftest(tmp_path / "all.json")
     elapsed_s = time.monotonic() - start
@@ -38,7 +38,7 @@ def test_it_tells_the_truth(tmp_path):
     passed = sum(test["ok"] for test in tests.values())
     assert output.splitlines()[-1] == f"{passed} passed, {len(TESTS) - passed} failed"
     assert (status == 0) == (passed == len(TESTS))
-    assert status in (0, 1) and elapsed_s < 2 * 90, "90 s, and what a busy machine makes of them"
+    assert status in (0, 1) and elapsed_s < 2 * 90, "90 s, and twice that on a busy machine"
     assert max(map(len, output.splitlines())) <= 300
     unproven = [name for name, test in tests.items() if is_unproven(test)]
     for name, test in tests.items():
@@ -54,7 +54,8 @@ def test_it_tells_the_truth(tmp_path):
 
 
 def test_a_frozen_machine_is_not_believed(tmp_path):
-    """Stopped again and again, the selftest finds the load tester INVALID, repeats the test, and in the end fails."""
+    """It is stopped again and again. The selftest finds the load tester INVALID, repeats the test, and fails in the
+    end."""
     path = tmp_path / "frozen.json"
     process = start_loadtest("selftest", "--only", "T9", "--json", path)
     deadline = time.monotonic() + DEADLINE_S
@@ -116,7 +117,7 @@ class Served:
 
 
 def test_the_servers_are_there_for_others(tmp_path):
-    """T4's: 1 % of the answers never come, and `loadtest run` from outside sees that."""
+    """T4's server never sends 1 % of the answers. `loadtest run` from outside counts them."""
     path = tmp_path / "served.json"
     with Served("T4") as served:
         loadtest("run", "--url", served.url, "--check", "status", "--rate", 200, "--duration", 2, "--timeout", "2s",
@@ -125,12 +126,12 @@ def test_the_servers_are_there_for_others(tmp_path):
     assert (ledger["scheduled"], ledger["timeout"]) == (400, 4)
 
 
-# ---- T10: what others say of the same servers ---------------------------------------------------------------------
+# ---- T10: other tools against the same servers --------------------------------------------------------------------
 
 
 @pytest.mark.skipif(not shutil.which("hey"), reason="hey is not installed")
 def test_hey_does_not_see_the_stall():
-    """T1 with ten callers who wait for their answers: a p99 near 1 ms, where callers waited up to a second."""
+    """T1 with ten callers that wait for their answers: hey reports a p99 near 1 ms, but callers waited up to 1 s."""
     with Served("T1") as served:
         done = subprocess.run(["hey", "-c", "10", "-z", "10s", served.url], capture_output=True, text=True,
                               timeout=DEADLINE_S, check=True)
@@ -141,7 +142,7 @@ def test_hey_does_not_see_the_stall():
 
 @pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed")
 def test_wrk_does_not_see_the_black_hole():
-    """T4: each of its connections runs into an answer that never comes, and stays there; no latency says so."""
+    """T4: each of wrk's connections hangs on an answer that never comes. No latency shows that."""
     with Served("T4") as served:
         done = subprocess.run(["wrk", "-t1", "-c10", "-d6s", "--timeout", "2s", "--latency", served.url],
                               capture_output=True, text=True, timeout=DEADLINE_S, check=True)
@@ -151,4 +152,4 @@ def test_wrk_does_not_see_the_black_hole():
     assert requests > 900, "all ten connections are stuck once a thousand requests have come"
     assert p99_s < 1, done.stdout
     largest = re.search(r"Latency\s+\S+\s+\S+\s+([\d.]+)(us|ms|s)", done.stdout)
-    assert float(largest[1]) * {"us": 1e-6, "ms": 1e-3, "s": 1}[largest[2]] < 2, "nothing of 2 s is in its figures"
+    assert float(largest[1]) * {"us": 1e-6, "ms": 1e-3, "s": 1}[largest[2]] < 2, "its figures have no latency of 2 s"

@@ -1,5 +1,5 @@
-"""The load tester over HTTP, against a server whose every answer is known: a run from its start to its end and views, each mistake
-of a caller, one load at a time, only the targets allowed."""
+"""The load tester over HTTP, against a server with known answers: a run from its start to its end, its views, each
+mistake of a caller, one load at a time, allowed targets only."""
 import json
 import re
 import threading
@@ -8,7 +8,7 @@ import pytest
 
 from exposition import parse_metrics
 from load_server import LONG, file_of, fixture_server, fixture_start, fixture_target  # noqa: F401: fixtures
-from loadtest_support import ITEMS, OUTCOMES, check_ledger, loadtest, wait_for
+from loadtest_support import ALL_OUTCOMES, ITEMS, check_ledger, loadtest, wait_for
 from stall_server import Answer, StallServer
 
 ID = re.compile(r"\d{8}T\d{9}Z-[0-9a-f]{8}$")
@@ -73,7 +73,7 @@ def test_numbers_and_durations_in_each_of_their_forms(server):
 def test_wrong_answers_fail_the_run(server, target):
     target.behave = lambda number, feed: Answer(status=503, body=b'{"ecode":-500,"message":"no","request_id":"r"}')
     run = server.finished(server.start_run(rate=50, duration=0.5))
-    # on a busy machine the load tester may find that it was late itself
+    # on a busy machine the load tester may have been late itself
     assert (run["verdict"]["status"], run["verdict"]["exit_code"]) in (("FAIL", 99), ("INVALID", 111))
     assert run["ledger"]["http_error"] == 25 and run["errors"][0]["message"] == "no"
     assert server.get("/v1/runs").json()["runs"][0]["verdict"] == run["verdict"]["status"]
@@ -213,18 +213,18 @@ def test_the_own_service_is_watched_with_our_token_and_no_other(start, target, t
                  or server.run(run_id)["state"] == "finished")
         run = server.finished(run_id)
         assert run["crashes"] == 0 and run["service"]["pool_max"] == 20
-        # another service's crashes are not looked for here
+        # it does not watch another service for crashes
         run = server.finished(server.start_run(url=other.base, rate=50, duration=0.2, items=ITEMS))
         assert run["crashes"] is None and run["service"] is None
 
 
 def test_a_wrong_admin_port_is_told_at_once(start, target, tmp_path):
     target.token = "sesame"
-    (tmp_path / "token").write_text("wrong\n")
+    (tmp_path / "token").write_text("wrong-token\n")
     server = start(admin_url=target.base, admin_token_file=tmp_path / "token")
     ecode, message = server.post("/v1/runs", {}, 502).error()
     assert ecode == -502 and message.startswith("admin-url: ") and "wrong" not in message
-    server.post("/v1/runs", {}, 502)  # the place is free again
+    server.post("/v1/runs", {}, 502)  # the failed start leaves no run in progress
     assert server.get("/v1/runs").json() == {"runs": []}
 
 
@@ -278,7 +278,7 @@ def test_views_of_a_finished_run(server):
 
 
 def check_histogram(text, latency, spectrum):
-    """Read as HdrHistogram's plotter does: a title, and four columns a line, but for comments."""
+    """Reads the text as HdrHistogram's plotter does: a title, then four columns a line. It skips comments."""
     lines = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     assert lines[0] == ["Value", "Percentile", "TotalCount", "1/(1-Percentile)"]
     rows = [tuple(map(float, line)) for line in lines[1:]]
@@ -298,7 +298,7 @@ def test_metrics(server):
     first = server.finished(server.start_run(rate=100, duration=0.5, items=ITEMS))
     run_id = server.start_run(**LONG, items=ITEMS)
     seen = 0
-    while seen < 60:  # the run that ended and the one under way, never fewer
+    while seen < 60:  # the ended run and the one under way; it never falls
         metrics = parse_metrics(server.get("/metrics").body.decode())
         now = metrics.value("flashover_loadtest_requests_total", outcome="ok")
         assert now >= max(seen, 50) and metrics.value("flashover_loadtest_run_in_progress") == 1
@@ -306,7 +306,7 @@ def test_metrics(server):
     second = server.stop_run(run_id)
     after = parse_metrics(server.get("/metrics").body.decode())
     assert after.value("flashover_loadtest_run_in_progress") == 0
-    for outcome in [*OUTCOMES, "dropped"]:
+    for outcome in ALL_OUTCOMES:
         assert after.value("flashover_loadtest_requests_total", outcome=outcome) == (
             first["ledger"][outcome] + second["ledger"][outcome])
     assert after.value("flashover_loadtest_response_p99_seconds") == pytest.approx(
@@ -314,3 +314,23 @@ def test_metrics(server):
     assert after.value("flashover_loadtest_runs_total", verdict="STOPPED") == 1
     assert after.value("flashover_loadtest_runs_total") == 2
     assert server.get("/healthz").json() == {"status": "alive"}
+
+
+@pytest.mark.parametrize("limits, body, words", [
+    ({"max_rate": 50}, {"rate": 51}, "rate: 51 requests a second, retries included, are more than the 50 of --max-rate"),
+    ({"max_rate": 50}, {"stages": "10/1s,10-80/1s"}, "rate: 80 requests a second, retries included, are more than the 50 of --max-rate"),
+    ({"max_rate": 50}, {"rate": 20, "retries": 2},
+     "rate: 60 requests a second, retries included, are more than the 50 of --max-rate"),
+    ({"max_rate": 50}, {"closed": 2}, "closed: a closed loop has no rate to hold against --max-rate or --max-requests"),
+    ({"max_duration": "5s"}, {"duration": 6}, "duration: 6 s are more than the 5 s of --max-duration"),
+    ({"max_duration": "5s"}, {"closed": 2, "duration": 6}, "duration: 6 s are more than the 5 s of --max-duration"),
+    ({"max_requests": 100}, {"rate": 20, "duration": 6},
+     "rate: 120 requests, retries included, are more than the 100 of --max-requests"),
+    ({"max_requests": 100}, {"rate": 20, "duration": 3, "retries": 1},
+     "rate: 120 requests, retries included, are more than the 100 of --max-requests"),
+])
+def test_the_operators_limits(start, target, limits, body, words):
+    server = start(**limits)
+    assert server.post("/v1/runs", {"items": ITEMS, **body}, 400).error()[1] == words
+    assert target.count == 0 and server.get("/v1/runs").json()["runs"] == []
+    server.finished(server.start_run(rate=50, duration=0.2, items=ITEMS))  # as much as is allowed

@@ -1,5 +1,5 @@
-"""The load tester over HTTP as a program that lives on: clients that follow a run, hang up or never read, what is kept over a restart
-and a kill, starts that fail, the token, and the end by a signal."""
+"""The load tester over HTTP as a long-running program: clients that follow a run, hang up or never read; the runs that
+it keeps over a restart and a kill; starts that fail; the token; the end by a signal."""
 import contextlib
 import http.client
 import json
@@ -39,7 +39,7 @@ def test_events_until_the_end(server):
             assert {name for name, _ in seen} == {"live"}
             sent = [data["ledger"]["sent"] for _, data in seen]
             assert sent == sorted(sent) and sent[-1] > 0
-            assert set(seen[-1][1]["latest"]) == {"window_s", "rate", "outcomes", "p99_ms"}
+            assert set(seen[-1][1]["latest"]) == {"window_s", "rate", "outcomes", "p99_ms", "p99_at_least"}
         summary = server.stop_run(run_id)
         for response in (one, two):
             name, data = events(response)[-1]
@@ -58,7 +58,7 @@ def test_a_head_of_events_takes_no_stream(server):
 
 
 def silent_client(server, run_id):
-    """Asks for events and never reads them; its window is as small as the kernel allows."""
+    """Requests events and never reads them. Its window is as small as the kernel allows."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
     connection.connect(("127.0.0.1", server.port))
@@ -74,11 +74,11 @@ def test_clients_that_hang_up_or_never_read_do_not_harm_the_run(server, target):
         for _ in range(4):
             with stream(server, run_id) as response:
                 events(response, 1)
-        # hangs up without having read its answer's head
+        # hangs up before it has read the answer's head
         silent_client(server, run_id).close()
         run = server.finished(run_id)
         assert run["ledger"]["ok"] == run["ledger"]["scheduled"] == target.count == 300
-        # they keep neither the next run nor the other clients waiting
+        # they delay neither the next run nor the other clients
         with stream(server, server.start_run(rate=100, duration=0.2)) as response:
             assert events(response)[-1][0] == "end"
 
@@ -91,7 +91,7 @@ def test_streams_are_bounded_and_given_back(server):
         answer = server.get(f"/v1/runs/{run_id}/events", 503)
         assert "the limit is 32" in answer.error()[1] and answer.headers["Retry-After"] == "1"
         assert server.run(run_id)["state"] == "running"
-    # they have hung up: that is noticed by the next event
+    # the server notices at the next event that they have hung up
     wait_for(lambda: server.client.request("HEAD", f"/v1/runs/{run_id}/events").status == 200)
     server.stop_run(run_id)
 
@@ -122,7 +122,7 @@ def test_a_run_that_a_killed_process_leaves_is_lost(start):
         (server.runs / half).write_text('{"id":')
     (server.runs / "notes.txt").write_text("not ours")
     (server.runs / "20200101T000000000Z-00000000.json").write_text("{}")
-    for _ in range(2):  # and stays so
+    for _ in range(2):  # also after a second restart
         again = start()
         run = again.run(run_id)
         assert run["state"] == "lost" and run["asked"]["seed"] == 5 and "live" not in run
@@ -168,15 +168,17 @@ def test_a_disk_that_refuses_starts_nothing_and_loses_nothing(server):
 
 
 def refused(*arguments):
-    """(status, the one line) of a start that fails."""
+    """Runs a start that fails. Returns its status and its one line."""
     done = loadtest("serve", *arguments)
     assert done.stdout == "" and done.stderr.count("\n") == 1, done
     return done.returncode, done.stderr
 
 
 def test_starts_that_fail(tmp_path, server):
-    empty = tmp_path / "empty"
+    empty, token = tmp_path / "empty", tmp_path / "token"
     empty.touch()
+    token.write_text("open-sesame\n")
+    token.chmod(0o600)
     runs = ("--runs-dir", tmp_path / "other")
     for status, message, arguments in (
         (2, "--listen: 'nowhere' is not HOST:PORT", ("--listen", "nowhere")),
@@ -190,7 +192,7 @@ def test_starts_that_fail(tmp_path, server):
         (2, "--keep-runs: '0' is not in the range 1..10000", ("--keep-runs", "0")),
         (2, "unexpected 'more'", ("more",)),
         (106, f"cannot listen on 127.0.0.1:{server.port}", ("--listen", f"127.0.0.1:{server.port}")),
-        (106, "--listen: ", ("--listen", "127.0.0.1.nowhere.invalid:0", "--token-file", __file__)),
+        (106, "--listen: ", ("--listen", "127.0.0.1.nowhere.invalid:0", "--token-file", token)),
         (1, "--runs-dir: ", ("--listen", "127.0.0.1:0", "--runs-dir", empty)),
         (1, "belongs to another load tester", ("--listen", "127.0.0.1:0", "--runs-dir", server.runs)),
     ):
@@ -211,7 +213,7 @@ def test_the_token(start, tmp_path):
 
 
 def test_no_page_of_another_site_starts_a_run(server, tmp_path):
-    """A browser lets any page send a POST to this machine; a page's name may even be made to point here."""
+    """A browser lets any page send a POST to this machine. A page's host name may even resolve to it."""
     own = f"127.0.0.1:{server.port}"
     for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": f"https://{own}"},
                     {"Origin": "http://127.0.0.1:1"}, {"Host": "evil.example"}, {"Host": f"evil.example:{server.port}"},
@@ -223,13 +225,13 @@ def test_no_page_of_another_site_starts_a_run(server, tmp_path):
     for headers in ({"Origin": f"http://{own}"}, {"Host": "localhost:8090"}, {"Host": "[::1]:8090"}, {"Host": "localhost"}):
         assert server.client.request("GET", "/v1/runs", headers=headers).status == 200, headers
     assert server.client.raw(b"GET /v1/runs HTTP/1.0\r\n\r\n").status == 200
-    # who has the token is no stranger, whatever way it comes
+    # a caller with the token may use any host name
     (tmp_path / "token").write_text("sesame")
     with LoadServer(tmp_path / "others", server.target, token="sesame", token_file=tmp_path / "token") as guarded:
         assert guarded.client.request("GET", "/v1/runs", headers={"Host": "proxy.example"}).status == 200
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_the_run_and_then_the_program(start, target, number):
     target.behave = lambda count, feed: Answer("hole")
     server = start()

@@ -1,4 +1,4 @@
-"""/metrics: it parses, the names are OpenTelemetry's, and the counts are those of what happened."""
+"""/metrics: it parses, the names are OpenTelemetry's, and the counts match what happened."""
 import threading
 
 import pytest
@@ -38,7 +38,8 @@ def test_names_types_and_the_format(start_service):
 
 @pytest.mark.parametrize("items", [1, 30])
 def test_checkouts_per_request(start_service, items):
-    """One for a batched request; one for the list and one an item for a per_item one. This is the second cause."""
+    """A batched request makes one checkout. A per_item request makes one for the list and one per item, which is the
+    incident's second cause."""
     service = start_service(request_timeout_ms=20000)
     for query, expected in (("batched", 1), ("per_item", items + 1)):
         service.patch(query=query)
@@ -84,7 +85,7 @@ def test_the_queue_is_seen_while_it_stands(start_service):
 
 
 def test_hostile_names_do_not_break_the_format(start_service):
-    """A socket folder with quotes and backslashes is the pool's name, and a label."""
+    """A socket folder with quotes and backslashes becomes the pool's name, and so a label."""
     service = start_service(wait="alive", database_url=r"host='/tmp/a\"b\\\\c' dbname=x user=y")
     names = [dict(labels).get("db_client_connection_pool_name") for _, labels in service.metrics().samples]
     assert '/tmp/a"b\\\\c:5432' in {n for n in names if n} or any(n and '"' in n for n in names)

@@ -27,7 +27,7 @@ def database(session_postgres):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A copy of the migrations, to be tampered with, less the seeding, which takes its time."""
+    """A copy of the migrations that a test may change. It lacks the seeding, which is slow."""
     copy = tmp_path / "migrations"
     shutil.copytree(MIGRATIONS, copy)
     for path in copy.glob("0003_*"):
@@ -41,10 +41,10 @@ class Migrate:
         self.database = database
         self.folder = folder
 
-    def start(self, *arguments):
+    def start(self, *arguments, to_url=lambda url: url):
         url = self.postgres.env["FLASHOVER_OWNER_DATABASE_URL"]
         assert url.endswith("/flashover")
-        url = url[: -len("flashover")] + self.database
+        url = to_url(url[: -len("flashover")] + self.database)
         return subprocess.Popen(
             [self.folder / "migrate", *arguments], env=clean_environment(FLASHOVER_OWNER_DATABASE_URL=url), text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -80,7 +80,7 @@ def migrate(session_postgres, database, folder):
 
 
 def seed_within_the_limit(migrate):
-    """What `up` said. A busy machine only ever makes it slower, so the quickest of three tries counts."""
+    """Returns what `up` printed. The fastest of three tries counts, because a busy machine can only make it slower."""
     for _ in range(3):
         started = time.monotonic()
         out = migrate.run("up")
@@ -160,7 +160,7 @@ def test_a_migration_that_fails_changes_nothing(migrate, folder):
 
 
 def test_starters_at_once_do_not_collide(migrate, folder):
-    """A slow migration, so that all of them are in it together."""
+    """The migration is slow, so that all starters run at the same time."""
     slow = "CREATE TABLE once (id int);\nSELECT pg_sleep(0.3);\nINSERT INTO once VALUES (1);\n"
     (folder / "0003_slow.up.sql").write_text(slow)
     starters = [migrate.start("up") for _ in range(4)]
@@ -192,11 +192,18 @@ def test_a_wrong_password_is_said_and_not_shown(migrate):
     assert "password" in error and "not-this-one" not in error
 
 
-def test_the_password_is_in_no_argument(migrate, folder):
+def to_query(url):
+    """The password as a parameter of the URL."""
+    before, password, after = re.match("(.*://[^:]*):([^@]*)@(.*)", url).groups()
+    return f"{before}@{after}?application_name=x&password={password}&connect_timeout=9"
+
+
+@pytest.mark.parametrize("to_url", [lambda url: url, to_query], ids=["before the host", "as a parameter"])
+def test_the_password_is_in_no_argument(migrate, folder, to_url):
     """Every user of the machine can read arguments."""
     (folder / "0003_slow.up.sql").write_text("SELECT pg_sleep(0.5);\n")
     password = re.search(":([0-9a-f]{20,})@", migrate.postgres.env["FLASHOVER_OWNER_DATABASE_URL"])[1]
-    starter = migrate.start("up")
+    starter = migrate.start("up", to_url=to_url)
     seen = set()
     while starter.poll() is None:
         for pid in filter(str.isdigit, os.listdir("/proc")):

@@ -1,5 +1,5 @@
-"""docs/openapi.yaml against the tables of routes in the code and against real answers, both ways: what is served is
-described, what is described is served and looks so. Objects are closed in the schemas, so that a key too many fails, too."""
+"""docs/openapi.yaml against the tables of routes in the code and against real answers. Every route is described, and
+every description has a route whose answers match it. The schemas' objects are closed, so an extra key fails too."""
 import json
 import re
 import signal
@@ -22,7 +22,7 @@ NO_RUN = "/v1/runs/20200101T000000000Z-00000000"
 
 
 def as_json_schema(node):
-    """OpenAPI 3.0 says `nullable` where JSON Schema has the type null."""
+    """OpenAPI 3.0 has `nullable` where JSON Schema has the type null."""
     if isinstance(node, list):
         return [as_json_schema(value) for value in node]
     if not isinstance(node, dict):
@@ -64,7 +64,7 @@ def operations():
 def routes():
     """The same keys, from the tables in the code."""
     found = []
-    for source in [*ROOT.glob("service/*.c"), *ROOT.glob("loadtest/*.c")]:
+    for source in [*ROOT.glob("service/**/*.c"), *ROOT.glob("loadtest/**/*.c")]:
         for table in re.finditer(r"struct http_route (\w+)\[\] = \{(.*?)\n\};", source.read_text(), re.S):
             rows = re.findall(r'\{"(\w+)", "([^"]+)", \w+\}', table[2])
             assert len(rows) == table[2].count("{"), f"{source}: a row of {table[1]} that this test cannot read"
@@ -122,7 +122,7 @@ def test_the_request_is_the_command_line():
 
 
 class Caller:
-    """Sends requests and holds each answer against what the document says of it."""
+    """Sends requests and checks each answer against its description in the document."""
 
     def __init__(self, **clients):
         self.clients = clients
@@ -165,7 +165,7 @@ class Caller:
             assert answer.body and resolve(schema)["type"] == "string"
 
     def check_covered(self, port):
-        """Whether every operation of the port was seen with each of its good ends."""
+        """Checks that every operation of the port was seen with each of its 2xx statuses, except stopRun's 202."""
         for (of, _, path), operation in self.operations.items():
             if of == port:
                 good = {int(status) for status in operation["responses"] if status[0] == "2"}
@@ -256,7 +256,7 @@ def test_answers_of_the_service(start_service):
 
 
 def test_an_answer_that_is_not_described_fails():
-    """The proof that the checks above can fail."""
+    """Proves that the checks above can fail."""
     for wrong in ({"ecode": -1, "message": "m"}, {"ecode": 1, "message": "m", "request_id": "r"},
                   {"ecode": -1, "message": "m", "request_id": "r", "more": 1}):
         with pytest.raises(jsonschema.ValidationError):

@@ -1,15 +1,12 @@
-"""`make orphans` in short: what a dead client leaves behind in PostgreSQL, and what clears it away."""
+"""`make orphans`, shortened: what a dead client leaves behind in PostgreSQL, and what removes it."""
 import subprocess
-import sys
 
 import pytest
 
 from lab import ROOT, clean_environment
 
-sys.path.insert(0, str(ROOT / "tests/incident"))
-
-import orphan_cases  # noqa: E402
-from orphan_cases import CASES, Case, Plan, crash_loop, measure  # noqa: E402
+import orphan_cases
+from orphan_cases import CASES, Case, Plan, crash_loop, measure
 
 SHORT = Plan(hold_s=0.5, long_query_ms=5000, loop_pool=100)
 
@@ -29,7 +26,7 @@ def test_what_the_dead_leave_behind(own_postgres, case):
 
 
 def test_without_the_cure_what_is_expected_of_it_fails(own_postgres, monkeypatch):
-    monkeypatch.setattr(orphan_cases, "CHECK_INTERVAL_MS", 0)  # PostgreSQL's own default: it never looks
+    monkeypatch.setattr(orphan_cases, "CHECK_INTERVAL_MS", 0)  # PostgreSQL's default: it never checks
     monkeypatch.setattr(orphan_cases, "WAIT_S", 1)
     result = measure(own_postgres, Case("SIGKILL", "lock", "role"), SHORT)
     assert not result["as_expected"] and result["left_when_freed"] == result["backends_at_death"]
@@ -45,7 +42,7 @@ def test_a_crash_loop_fills_the_server_and_the_cure_keeps_it_open(own_postgres):
 
 
 def test_an_unknown_case_is_refused():
-    done = subprocess.run([ROOT / "tests/incident/orphans"], env=clean_environment(ONLY="nothing"), capture_output=True,
+    done = subprocess.run([ROOT / "experiments/orphans"], env=clean_environment(ONLY="nothing"), capture_output=True,
                           text=True, timeout=60)
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.count("\n") == 1 and "ONLY: 'nothing' is in none of: SIGKILL, short queries;" in done.stderr

@@ -1,4 +1,5 @@
-"""The database away: at the start, under load, for toggles. On a server of their own, which is killed and restarted."""
+"""The database is away: at the start, under load, during changes of toggles. These tests kill and restart a server of
+their own."""
 import contextlib
 import threading
 import time
@@ -12,7 +13,7 @@ from feed_rule import check_feed
 from lab import WAIT_S, Lock, Service, run_service, wait_for
 from load import Load, burst, check_lawful, summary
 
-WHOLE_AGAIN_S = 2.0  # full service this long after the database accepts connections
+WHOLE_AGAIN_S = 2.0  # full service at the latest this long after the database accepts connections
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def start(own_postgres):
 
 
 def urls_by(proxy, postgres):
-    """The service's options for its two databases, by way of the proxy."""
+    """The service's options for both of its database URLs, through the proxy."""
     port = postgres.env["FLASHOVER_PG_PORT"]
     return {name: postgres.env[f"FLASHOVER_{name.upper()}"].replace(f":{port}/", f":{proxy.port}/")
             for name in ("database_url", "control_database_url")}
@@ -87,7 +88,7 @@ def test_killed_under_load_and_restarted(start, own_postgres, query):
 
 
 def test_a_restart_with_ten_queries_in_flight(start, own_postgres):
-    """Each of them ends, one way or the other, and none of them late."""
+    """Each query ends, with an answer or an error, and none ends late."""
     count = 10
     service = start(pool_size=count, pool_min=count, query_latency_ms=2000, request_timeout_ms=20000)
     wait_for(lambda: service.pool_counts()["idle"] == count, "all are connected")
@@ -122,7 +123,7 @@ def test_patch_without_database_changes_nothing(start, own_postgres):
 
 
 def test_patch_that_waits_too_long_changes_nothing(start, own_postgres):
-    """Neither then nor when the lock that it waited for is gone."""
+    """It changes nothing at once, and nothing after the lock that it waited for is gone."""
     service = start(map="mutex")
     with Lock(own_postgres, "toggle", "EXCLUSIVE"):
         answer = service.admin.request("PATCH", "/v1/toggles", json_body={"query": "per_item"})
@@ -135,7 +136,7 @@ def test_patch_that_waits_too_long_changes_nothing(start, own_postgres):
 
 
 def test_patch_whose_answer_is_lost_says_so(start, own_postgres):
-    """The server does what it was told, and nobody hears of it."""
+    """The server makes the change, but its answer never arrives."""
     with FaultProxy(int(own_postgres.env["FLASHOVER_PG_PORT"])) as proxy, ThreadPoolExecutor() as background:
         service = start(**urls_by(proxy, own_postgres))
         with Lock(own_postgres, "toggle", "EXCLUSIVE") as lock:
@@ -149,7 +150,8 @@ def test_patch_whose_answer_is_lost_says_so(start, own_postgres):
 
 
 def test_a_refused_try_is_one_line_in_the_log(start):
-    """Of pool and control alike, each at its own pace. The start's two looks at the roles are not repeated, and say nothing."""
+    """The pool and the control connection log each refused try, at their own pace. The start checks the two roles
+    once each, and logs nothing about that."""
     with FakePostgres(lambda moment: Act(error=("57P03", "the database system is starting up"))) as fake:
         service = start(wait="alive", database_url=fake.url, control_database_url=fake.url)
         wait_for(lambda: service.log().count(" connection failed") >= 5, "control has tried five times")
@@ -162,7 +164,7 @@ def test_a_refused_try_is_one_line_in_the_log(start):
 
 
 def test_a_database_that_says_nothing_at_the_start(start, own_postgres):
-    """It takes connections, and that is all: the ports answer all the same."""
+    """The database accepts connections but sends nothing. The service's ports answer all the same."""
     with FaultProxy(int(own_postgres.env["FLASHOVER_PG_PORT"])) as proxy:
         proxy.pause()
         began = time.monotonic()
@@ -191,10 +193,10 @@ def test_stop_without_database(start, own_postgres):
 
 
 def test_a_full_server_is_said(start, own_postgres):
-    """As many connections as the role may have: the next connect is refused, and the error says why."""
+    """The role has reached its connection limit. The next connect is refused, and the error gives the reason."""
     own_postgres.query("ALTER ROLE flashover_app CONNECTION LIMIT 0")
     try:
-        service = start()
+        service = start(wait="alive")
         answer = service.feed(1, items=3)
         assert answer.status == 503
         ecode, message = answer.error()
@@ -205,7 +207,7 @@ def test_a_full_server_is_said(start, own_postgres):
 
 
 def test_fewer_connections_than_the_pool_wants_still_serve(start, own_postgres):
-    """The server gives two of ten: slower, not broken."""
+    """The server allows two of ten connections. The service is slower, but works."""
     own_postgres.query("ALTER ROLE flashover_app CONNECTION LIMIT 2")
     try:
         service = start(query="per_item", pool_size=10, query_latency_ms=1, request_timeout_ms=20000)

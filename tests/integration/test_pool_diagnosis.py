@@ -1,13 +1,16 @@
-"""A timeout that explains itself: each verdict's cause brought about in a real database, beside a look-alike; the
-log line, /debug/pool and the flight recorder. (Nested checkouts: test_query_variants.py; a pool paused by hand: unit tests.)"""
+"""The diagnosis of a checkout timeout: each verdict's cause in a real database, beside a similar case with another
+verdict; the log line, /debug/pool and the flight recorder. test_query_variants.py has nested checkouts, the unit tests
+have a pool paused by hand."""
 import contextlib
 import json
+from collections import Counter
 
 import pytest
 
 from fault_proxy import FaultProxy
 from lab import Lock, Service, wait_for
-from load import CHECKOUT_TIMEOUT, burst
+from load import CHECKOUT_TIMEOUT, Load, burst
+from loadtest_support import loadtest
 
 HOLDER_KEYS = {"connection_id", "backend_pid", "thread", "thread_alive", "request_id", "age_ms", "query", "transaction",
                "call_site"}
@@ -33,9 +36,9 @@ def failure_lines(service, message=CHECKOUT_TIMEOUT):
 
 
 def test_undersized(start_service):
-    """300 checkouts a request, every connection back within milliseconds, and still the time runs out, for one waiter
-    after the other (at a request's deadline it would be all at once, and connections with nobody left to take them; with
-    cancel=siblings the first of them would take the others along)."""
+    """A request makes 300 checkouts. Every connection comes back within milliseconds, but one waiter after the other
+    times out. Without a checkout timeout, all waiters would end at once, at the request's deadline, and connections
+    would be left without a waiter. With cancel=siblings, the first timeout would end the other waiters too."""
     service = start_service(query="per_item", cancel="never", pool_size=4, pool_min=4, request_timeout_ms=3000,
                             checkout_timeout_ms=300)
     wait_for(lambda: service.pool_counts()["idle"] == 4, "all are connected")
@@ -44,15 +47,16 @@ def test_undersized(start_service):
     assert view["verdict"] == "undersized", view
     assert "check-ins" in view["evidence"] and "4 connections serve" in view["evidence"]
     assert view["counts"]["total"] == view["counts"]["max"] == 4 and view["counts"]["waiting"] > 0
-    line = failure_lines(service)[0]
+    # One line a second tells all; two that end together may be written in either order.
+    line = next(line for line in failure_lines(service) if "holders" in line["pool"])
     assert line["pool"]["verdict"] == "undersized" and line["pool"]["waited_ms"] > 0
-    held = line["pool"]["holders"]  # one may be between two of them at that moment
+    held = line["pool"]["holders"]  # a connection may be between two holders
     assert 1 <= len(held) == line["pool"]["counts"]["used"] and all(set(holder) == HOLDER_KEYS for holder in held)
     assert line["pool"]["last_connect_error"] is None
 
 
 def test_slow_holders(start_service, postgres):
-    """The same message, but one query each, and all of them hang on a lock in the database."""
+    """The same message, but each request makes one query, and all queries hang on a lock in the database."""
     service = start_service(pool_size=3, pool_min=3, request_timeout_ms=3000, checkout_timeout_ms=800)
     wait_for(lambda: service.pool_counts()["idle"] == 3, "all are connected")
     with Lock(postgres) as lock:
@@ -61,7 +65,7 @@ def test_slow_holders(start_service, postgres):
     assert {o.status for o in outcomes} <= {503, 504} and 503 in {o.status for o in outcomes}
     view = at_last_timeout(service)
     assert view["verdict"] == "slow_holders", view
-    assert "query_batched.c:fetch_feed" in view["evidence"]
+    assert "query/batched.c:fetch_feed" in view["evidence"]
     held = view["holders"]
     assert len(held) == 3 and {h["transaction"] for h in held} == {"active"}
     assert all(h["thread_alive"] and h["age_ms"] >= 500 and h["query"] == "feed" for h in held)
@@ -79,12 +83,12 @@ def test_leak(start_service):
     assert service.feed(5, items=3).status == 503
     view = at_last_timeout(service)
     assert view["verdict"] == "leak", view
-    assert "4 of 4 connections" in view["evidence"] and "query_batched.c:fetch_feed" in view["evidence"]
+    assert "4 of 4 connections" in view["evidence"] and "query/batched.c:fetch_feed" in view["evidence"]
     assert [h["thread_alive"] for h in view["holders"]] == [False] * 4
 
 
 def test_long_work_is_no_leak(start_service):
-    """As many connections out for as long, but their threads are there."""
+    """As many connections are out for as long, but their threads exist."""
     service = start_service(pool_size=2, pool_min=2, request_timeout_ms=20000, query_latency_ms=2000,
                             checkout_timeout_ms=300)
     wait_for(lambda: service.pool_counts()["idle"] == 2, "all are connected")
@@ -113,10 +117,10 @@ def test_database_down(start, own_postgres):
 
 
 def test_server_full(start, own_postgres):
-    """Refused as well, but by a server that is there: 53300."""
+    """Connects fail as well, but a running server refuses them: 53300."""
     own_postgres.query("ALTER ROLE flashover_app CONNECTION LIMIT 0")
     try:
-        service = start(pool_size=3)
+        service = start(pool_size=3, wait="alive")
         assert service.feed(1, items=3).status == 503
         view = service.pool()
         assert view["verdict"] == "server_full", view
@@ -126,7 +130,8 @@ def test_server_full(start, own_postgres):
 
 
 def test_server_full_with_some_connections(start, own_postgres):
-    """Two of ten: checkouts time out as with a small pool, and the verdict names the server."""
+    """The server allows two of ten connections. Checkouts time out as with a small pool, but the verdict names the
+    server."""
     own_postgres.query("ALTER ROLE flashover_app CONNECTION LIMIT 2")
     try:
         service = start(query="per_item", pool_size=10, request_timeout_ms=400)
@@ -135,7 +140,7 @@ def test_server_full_with_some_connections(start, own_postgres):
             burst(service, 3)
             return at_last_timeout(service)["verdict"]
 
-        # Before the first refusal has come it is still connecting.
+        # Before the first refusal has come, the verdict is still connecting.
         wait_for(lambda: verdict_of_a_timeout() == "server_full", "the verdict names the server")
         assert "53300" in at_last_timeout(service)["evidence"]
     finally:
@@ -154,6 +159,58 @@ def test_connecting(start_service, postgres):
         assert view["verdict"] == "connecting" and "only 0 of 3" in view["evidence"], view
         assert view["last_connect_error"] is None
         wait_for(lambda: service.feed(1, items=3).status == 200, "the connects end, and it serves")
+
+
+# ---- the same causes at the default sizes: 300 items, a pool of 20, a deadline of 1 s; some 20 requests a second
+
+
+@pytest.fixture
+def verdicts_under_load(tmp_path):
+    """verdicts_under_load(service): those of all requests that met a checkout timeout, in 4 s."""
+    def run(service):
+        before = len(failure_lines(service))
+        loadtest("run", "--url", f"http://127.0.0.1:{service.port}/v1/feeds/{{feed}}", "--items=300", "--rate=20", "--duration=4s")
+        return [line["pool"]["verdict"] for line in failure_lines(service)[before:]]
+    return run
+
+
+@pytest.mark.parametrize("query, verdict", [("per_item", "undersized"), ("nested", "nested_checkout")])
+def test_too_many_checkouts_at_the_default_sizes(start_service, verdicts_under_load, query, verdict):
+    service = start_service(query=query, map="mutex", pool_min=20)
+    wait_for(lambda: service.pool_counts()["idle"] == 20, "all are connected")
+    found = verdicts_under_load(service)
+    assert len(found) >= 20 and found.count(verdict) >= 0.9 * len(found), Counter(found)
+    service.wait_quiet()
+
+
+def test_slow_holders_at_the_default_sizes(start_service, postgres, verdicts_under_load):
+    service = start_service(query="per_item", map="mutex", pool_min=20)
+    wait_for(lambda: service.pool_counts()["idle"] == 20, "all are connected")
+    with Lock(postgres):
+        found = verdicts_under_load(service)
+    assert len(found) >= 20 and set(found) == {"slow_holders"}, Counter(found)
+    service.wait_quiet()
+
+
+def test_a_leak_at_the_default_sizes(start_service, postgres, verdicts_under_load):
+    """A lock makes queries fail at their deadlines, and their connections stay out."""
+    service = start_service(query="per_item", map="mutex", release="on_success", pool_min=20)
+    wait_for(lambda: service.pool_counts()["idle"] == 20, "all are connected")
+    with Lock(postgres):
+        burst(service, 20, items=300)
+    found = verdicts_under_load(service)
+    assert len(found) >= 20 and found.count("leak") >= 0.9 * len(found), Counter(found)
+
+
+@pytest.mark.parametrize("limit, verdict", [(0, "server_full"), (5, "server_full")])
+def test_a_full_server_at_the_default_sizes(start, own_postgres, limit, verdict):
+    own_postgres.query(f"ALTER ROLE flashover_app CONNECTION LIMIT {limit}")
+    try:
+        service = start(query="per_item", map="mutex", wait="alive")
+        with Load(service, workers=20):
+            wait_for(lambda: service.pool()["verdict"] == verdict, "the verdict names the server")
+    finally:
+        own_postgres.query("ALTER ROLE flashover_app CONNECTION LIMIT -1")
 
 
 # ---- the flight recorder
@@ -177,7 +234,7 @@ def test_events_on_request(start_service):
 
 
 def test_events_are_kept_when_checkouts_begin_to_time_out(start_service, postgres, tmp_path):
-    """Once for an episode, however many time out."""
+    """One file for an episode, however many checkouts time out."""
     service = start_service(pool_size=1, pool_min=1, request_timeout_ms=300, dump_dir=tmp_path)
     wait_for(lambda: service.pool_counts()["idle"] == 1, "it is connected")
     assert service.feed(1, items=3).status == 200

@@ -1,5 +1,5 @@
-"""The pool behind a network that fails (fault_proxy.py before the real server) and a server that refuses (fake_postgres.py).
-tests/fault-cases.md says which case is which.
+"""The pool behind a network that fails (fault_proxy.py in front of the real server) and with a server that refuses
+(fake_postgres.py). tests/fault-cases.md lists the cases.
 """
 import random
 import threading
@@ -42,7 +42,7 @@ def check_serves(service, count=2 * SIZE):
 
 # ---- each fault of the network, and the way back
 
-# name: (what is done, whether requests fail by it)
+# name: (the fault, whether requests fail because of it)
 FAULTS = {
     "delay": (lambda proxy: proxy.both(delay_s=0.02), False),
     "delay of new ones": (lambda proxy: (proxy.delay_new(0.1), proxy.close_all()), False),
@@ -75,7 +75,7 @@ def test_the_pool_is_whole_after_every_fault(start_behind, proxy, postgres, name
         wait_for(lambda: len([o for o in load.since(began) if (o.status != 200) == bool(fails)]) >= 6,
                  "requests fail" if fails else "requests are served")
         proxy.heal()
-        # where bytes were lost for good, it takes the cancel's time, or a connect's, to give up on a connection
+        # after lost bytes, a connection is given up only at the time limit of its cancel or its connect
         wait_for(lambda: service.pool_counts()["idle"] + service.pool_counts()["used"] == SIZE, "it is whole", 8)
         healed = time.monotonic()
         wait_for(lambda: len(load.since(healed)) >= 20, "requests after that")
@@ -107,13 +107,14 @@ def test_down_and_up(start_behind, proxy):
 
 
 def test_tries_are_spaced_out(start_service):
-    """While it is away: 50, 100, 200, 400, 500, 500 … ms, each up to a third less. A server that is full is said so."""
+    """While the server is full, the tries are 50, 100, 200, 400, 500, 500 … ms apart, each up to a third less. The
+    error names the reason."""
     down = threading.Event()
     down.set()
     with FakePostgres(lambda m: Act(error=("53300", "sorry, too many clients already")) if down.is_set() else None) as fake:
-        service = start_service(database_url=fake.url, pool_size=4, pool_min=1)
+        service = start_service(database_url=fake.url, pool_size=4, pool_min=1, wait="alive")
         wait_for(lambda: len(fake.arrivals) >= 9, "tries")
-        gaps = [later - earlier for earlier, later in zip(fake.arrivals, fake.arrivals[1:])][1:]  # 1: the start's own
+        gaps = [later - earlier for earlier, later in zip(fake.arrivals, fake.arrivals[1:])][1:]  # not the start's own
         for gap, due in zip(gaps, (0.05, 0.1, 0.2, 0.4, 0.5, 0.5, 0.5)):
             assert gap >= due * 0.67, gaps
         ecode, message = service.feed(1, items=3).error()
@@ -158,21 +159,25 @@ def test_idle_sessions_that_the_server_ends(start_service, postgres):
 
 
 def test_a_hole_before_the_connect(start_behind, proxy):
-    """Callers wait no longer than they want to; the connect itself is given up after 5 s, and then all is told."""
+    """Callers wait until their deadline only. The connect itself is given up after 5 s, and then the error gives the
+    reason."""
     service = start_behind(pool_min=0, request_timeout_ms=300)
+    wait_for(lambda: service.pool_counts()["idle"] == 1, "it has the connection that it makes unasked")
     proxy.both(hole=True)
+    proxy.close_all()
+    wait_for(lambda: service.pool_counts()["total"] == 0, "it is gone")
     asked = time.monotonic()
     answer = service.feed(1, items=3)
     assert (answer.status, answer.error()[0]) == (503, -500)
     assert 0.3 <= time.monotonic() - asked < 1.3
     answer = wait_for(lambda: (a := service.feed(1, items=3)).error()[0] == -503 and a, "the connect is given up", 8)
     assert "no answer in time" in answer.error()[1]
-    proxy.both()  # what was held comes late, to nobody
+    proxy.both()  # the held bytes come late, and nobody reads them
     wait_for(lambda: service.feed(1, items=3).status == 200, "it serves", 5 + WHOLE_AGAIN_S)
 
 
 def test_a_full_backlog(start_behind, proxy):
-    """The kernel does not answer either: as where packets are dropped."""
+    """The kernel does not answer either, as if packets were dropped."""
     service = start_behind(pool_min=0, request_timeout_ms=300)
     wait_for(lambda: service.feed(1, items=3).status == 200, "it serves")
     proxy.pause(full=True)
@@ -185,10 +190,12 @@ def test_a_full_backlog(start_behind, proxy):
 
 
 def test_a_hole_under_idle_connections(start_behind, proxy):
-    """They are proved before they are used, and replaced as long as there are places; those that the server does not let
-    go of keep theirs for 10 s, or until the network is back."""
+    """Idle connections are proved before they are used, and replaced as long as there are places. A connection keeps
+    its place until the server has let go of it: for 10 s, or until the network is back."""
     service = start_behind(pool_size=2 * SIZE, pool_prove_idle_ms=1, request_timeout_ms=5000)
     wait_full(service, timeout_s=10)
+    full_at = time.monotonic()
+    wait_for(lambda: time.monotonic() > full_at + 0.05, "the last has been idle for longer than the millisecond of trust")
     proxy.both(hole=True, new=False)
     check_serves(service, 1)
     assert service.pool_counts()["closing"] > 0
@@ -198,7 +205,8 @@ def test_a_hole_under_idle_connections(start_behind, proxy):
 
 
 def test_a_hole_in_the_middle_of_queries(start_behind, proxy):
-    """They end at their deadlines; a cancel that gets nowhere does not hold up the pool for longer than 2 s, nor a stop."""
+    """The queries end at their deadlines. A cancel that does not reach the server holds up the pool for 2 s at most,
+    and does not hold up a stop."""
     service = start_behind(request_timeout_ms=300, query_latency_ms=100)
     wait_full(service, timeout_s=10)
     threads = threading.Timer(0.05, lambda: proxy.both(hole=True))
@@ -220,7 +228,8 @@ def test_a_hole_in_the_middle_of_queries(start_behind, proxy):
 
 
 def test_a_late_cancel_hits_nobody(start_behind, proxy, postgres):
-    """Cancels are held by the network and come when their connections are long with others: there must be no 57014."""
+    """The network holds cancels back until other requests have used the connections for a while. There must be no
+    57014."""
     service = start_behind(request_timeout_ms=200)
     wait_full(service, timeout_s=10)
     for _ in range(2):

@@ -1,5 +1,5 @@
-"""The pool's C program against a real PostgreSQL: connections that come back in a transaction, failed, busy or broken; cancels
-that hit nobody else; what the kernel is told of the peer."""
+"""Runs pool_real.c against a real PostgreSQL: connections that come back in a transaction, failed, busy or broken;
+cancels that hit no other query; the socket options that make the kernel watch the peer."""
 import subprocess
 
 import pytest

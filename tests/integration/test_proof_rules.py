@@ -1,16 +1,13 @@
 """The rules by which a phase of `make proof` is judged, on figures made by hand."""
-import sys
 
 import pytest
 
 from lab import ROOT
 
-sys.path.insert(0, str(ROOT / "tests/incident"))
-
-import phase as proof_phase  # noqa: E402
-from figures import LEDGER, METRICS, Condition  # noqa: E402
-from phase import LOADTEST_TOO_LATE, TRIES_ON_A_BUSY_MACHINE, Runner, stretched  # noqa: E402
-from scenario import Phase  # noqa: E402
+import phase as proof_phase
+from figures import LEDGER, METRICS, Condition
+from phase import LOADTEST_TOO_LATE, TRIES_ON_A_BUSY_MACHINE, Runner, stretched
+from scenario import Phase
 
 CLEAN = {"ok": 10, "bad": 0, "wrong": 0, "crashes": 0, "leaked": 0, "p99_ms": 5.0}
 BAD = {**CLEAN, "bad": 3}
@@ -18,7 +15,7 @@ SYMPTOM = [Condition("bad > 0", LEDGER), Condition("crashes == 0", METRICS)]
 
 
 class Canned(Runner):
-    """Each load's figures, and the load tester's status, are given; the last ones for ever."""
+    """A runner with given figures and a given status of the load tester for each load. The last ones are repeated."""
 
     def __init__(self, *measured):
         super().__init__(None)
@@ -32,7 +29,7 @@ class Canned(Runner):
 
 
 class Restarted:
-    """A service, as far as a restart goes."""
+    """Stands for a service, and counts its restarts."""
 
     again_after_restart = True
 
@@ -45,7 +42,7 @@ class Restarted:
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Time passes as the test says: a second with each look."""
+    """A clock that advances by a second with each reading."""
     class Clock:
         now = 0.0
 

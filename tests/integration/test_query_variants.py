@@ -1,5 +1,5 @@
-"""The toggle query's other values: right answers while the database is well, and the symptom of each bug, which goes
-when the toggle is put back, without a restart."""
+"""The values of the toggle `query`: right answers while the database is well, and the symptom of each bug. The symptom
+ends when the toggle is put back, without a restart."""
 import json
 from concurrent.futures import ThreadPoolExecutor
 
@@ -53,7 +53,7 @@ def test_bounded_keeps_to_its_limit(start_service, postgres):
 
 
 def test_pipelined_takes_one_connection_and_one_latency(start_service, postgres):
-    """By the sum of its queries' latencies, 300 would take a minute."""
+    """One after the other, 300 queries of 200 ms would take a minute."""
     service = start_service(query="pipelined", query_latency_ms=200, request_timeout_ms=20000)
     with BackendWatch(postgres) as watch:
         check_feed(service.feed(1, items=300), 1, 300)
@@ -62,7 +62,7 @@ def test_pipelined_takes_one_connection_and_one_latency(start_service, postgres)
 
 
 def test_a_pipeline_that_nobody_waits_for_is_drained(start_service, postgres):
-    """Its connection is used again, and never while the rest of the answer is still to come."""
+    """Its connection is used again, but only after the rest of the answer has come."""
     service = start_service(query="pipelined", pool_size=1, pool_min=1, query_latency_ms=120, request_timeout_ms=160)
     wait_for(lambda: service.pool_counts()["idle"] == 1, "it is connected")
     pids = postgres.backends()
@@ -111,7 +111,7 @@ def test_an_error_in_the_middle_of_a_pipeline(own_postgres, start_service_on):
 def test_nested_requests_wait_for_each_other(start_service):
     service = start_service(query="nested", pool_size=3, pool_min=3, request_timeout_ms=1500)
     wait_for(lambda: service.pool_counts()["idle"] == 3, "all are connected")
-    check_feed(service.feed(1, items=5), 1, 5)  # one alone has room
+    check_feed(service.feed(1, items=5), 1, 5)  # one request alone finds connections
     with ThreadPoolExecutor(1) as other:
         waiting = other.submit(burst, service, 12, items=20)
         wait_for(lambda: service.pool()["verdict"] == "nested_checkout", "all hold one and wait for another")
@@ -139,7 +139,7 @@ def test_per_item_is_not_taken_for_nested(start_service):
 
 @pytest.fixture
 def full_postgres(own_postgres):
-    """A server with room for few connections: max_connections less the three reserved ones."""
+    """A server with few connections: max_connections minus the three reserved ones."""
     own_postgres.query("ALTER SYSTEM SET max_connections = 20")
     own_postgres.kill()
     own_postgres.start()
@@ -151,13 +151,15 @@ def full_postgres(own_postgres):
 
 @pytest.mark.long
 def test_connect_per_item_fills_the_server(full_postgres, start_service_on):
-    """Queries take so long that the connections of one request are all there at once, on a slow machine too."""
-    service = start_service_on(full_postgres, query="connect_per_item", pool_size=2, query_latency_ms=3000, request_timeout_ms=60000)
+    """Queries take so long that all connections of one request exist at once, on a slow machine too. They outlive the
+    answer: the first that was refused is no reason for the others to give up."""
+    service = start_service_on(full_postgres, query="connect_per_item", cancel="never", pool_size=2, query_latency_ms=3000,
+                               request_timeout_ms=60000)
     with BackendWatch(full_postgres) as watch:
         answer = service.feed(1, items=100)
+        wait_for(lambda: watch.most > 2, "more backends than the pool may have")
     assert (answer.status, answer.error()[0]) == (503, -503)
     assert "53300" in answer.error()[1] and answer.error()[1].startswith("connect to ")
-    assert watch.most > 2, "more backends than the pool may have"
     assert service.item_failures("unavailable") > 0
     check_healed(service)
     wait_for(lambda: len(full_postgres.backends()) <= 2, "only the pool's are left")

@@ -1,6 +1,6 @@
-"""The service built with ThreadSanitizer and with AddressSanitizer + UBSan: the safe variants are clean under load and
-through a graceful stop; the unsafe map's race is reported. Fewer than 1,000 threads: TSan needs about 1 MB for each.
-The load tester's REST side likewise, under callers of every kind at once.
+"""The service built with ThreadSanitizer and with AddressSanitizer + UBSan. The safe variants are clean under load and
+through a graceful stop. The unsafe map's race is reported. There are fewer than 1,000 threads: TSan needs about 1 MB
+for each. The load tester's REST side is tested likewise, under callers of every kind at once.
 """
 import http.client
 import signal
@@ -8,14 +8,14 @@ import threading
 
 import pytest
 
-from lab import BUILD, ROOT
+from lab import BUILD, ROOT, wait_for
 from load import burst, check_lawful
 from load_server import LoadServer, events
 from loadtest_support import ITEMS
 from stall_server import StallServer
 
 REPORTS = ("WARNING: ThreadSanitizer", "ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:")
-# The libraries are not instrumented: what TSan cannot see of their locks is not a race of ours.
+# The libraries are not instrumented, so TSan does not see their locks. That is no race of ours.
 ENVIRONMENT = {
     "TSAN_OPTIONS": "exitcode=66",
     "ASAN_OPTIONS": "detect_leaks=1",
@@ -30,8 +30,13 @@ def assert_clean(service):
     assert not found, service.log()[-6000:]
 
 
+def wait_for_no_idle_thread(service):
+    """The stack of an idle thread may hold a stale pointer, and what that points to is no leak to LeakSanitizer."""
+    wait_for(lambda: service.metrics().value("flashover_fan_out_idle_threads") == 0, "idle threads end", 60)
+
+
 QUERIES = ["batched", "per_item", "bounded", "pipelined", "nested", "connect_per_item"]
-ONE_WRITER = {"batched", "pipelined"}  # where no map needs a lock
+ONE_WRITER = {"batched", "pipelined"}  # with one writer, no map needs a lock
 TAKES_ALL = [pytest.mark.long, pytest.mark.xdist_group("busy")]
 TEN_SECONDS = {("nested", "tsan"), ("connect_per_item", "tsan"), ("connect_per_item", "asan")}
 
@@ -40,9 +45,10 @@ TEN_SECONDS = {("nested", "tsan"), ("connect_per_item", "tsan"), ("connect_per_i
     pytest.param(query, build, marks=TAKES_ALL if (query, build) in TEN_SECONDS else [])
     for query in QUERIES for build in PROGRAMS])
 def test_safe_variants_are_clean(start_service, build, query):
-    """A pool of one more than there are requests, so that nested ones find a connection for their items."""
-    items = 10 if query == "connect_per_item" else 40  # each costs a login
-    service = start_service(program=PROGRAMS[build], env=ENVIRONMENT, pool_size=7, query=query, request_timeout_ms=10000)
+    """The pool has one connection more than there are requests, so that nested requests find one for their items."""
+    items = 10 if query == "connect_per_item" else 40  # each item costs a login
+    service = start_service(program=PROGRAMS[build], env=ENVIRONMENT, pool_size=7, query=query, request_timeout_ms=10000,
+                            fan_out_idle_ms=500)
     for toggles in SAFE + ([{"map": "unsafe"}, {"map": "unchecked"}] if query in ONE_WRITER else []):
         service.patch(**toggles)
         outcomes = burst(service, 6, items=items)
@@ -51,6 +57,7 @@ def test_safe_variants_are_clean(start_service, build, query):
     for path in ("/metrics", "/debug/pool", "/debug/threads", "/v1/toggles"):
         assert service.admin.get(path).status == 200
     service.wait_quiet()
+    wait_for_no_idle_thread(service)
     assert service.stop() == 0
     assert_clean(service)
 
@@ -59,21 +66,22 @@ def test_safe_variants_are_clean(start_service, build, query):
 def test_deadlines_and_leaks_are_clean(start_service, build):
     """Requests that give up, threads that come late, connections that are drained, closed or forgotten."""
     service = start_service(program=PROGRAMS[build], env=ENVIRONMENT, pool_size=3, items=40, query="per_item",
-                            request_timeout_ms=60)
+                            request_timeout_ms=60, fan_out_idle_ms=500)
     for toggles in ({"release": "always"}, {"cancel": "never"}, {"deadline": "ignored"}, {"release": "on_success"}):
         service.patch(**toggles)
         outcomes = burst(service, 4, items=40)
         check_lawful(outcomes)
         assert any(outcome.status in (503, 504) for outcome in outcomes)
+    wait_for_no_idle_thread(service)
     assert service.stop() == 0
     assert_clean(service)
 
 
 @pytest.mark.parametrize("map_variant", ["unsafe", "unchecked"])
 def test_a_map_without_a_lock_is_reported(start_service, map_variant):
-    """Two-way proof: requests as above, with the lock taken away. Two items: TSan's report takes long to print, in the
-    middle of a write, and a third writer would be found by the lab's own detector and end the process before it is out.
-    Where the two themselves meet, that happens too: then another life is tried."""
+    """The counterpart: requests as above, without the lock. They have two items: TSan takes long to print its report,
+    in the middle of a write, and the lab's own detector would find a third writer and end the process before the
+    report is out. That also happens where the two writers themselves meet. Then the test starts the service again."""
     service = start_service(program=PROGRAMS["tsan"], env=ENVIRONMENT, pool_size=2, items=2, query="per_item",
                             map=map_variant, request_timeout_ms=3000)
     for _ in range(100):
@@ -83,15 +91,15 @@ def test_a_map_without_a_lock_is_reported(start_service, map_variant):
             service.start()
         burst(service, 1, items=2)
     assert "WARNING: ThreadSanitizer: data race" in service.log()
-    source = f"service/variants/map_{map_variant}.c"
+    source = f"service/variants/map/{map_variant}.c"
     writes, = [number for number, line in enumerate((ROOT / source).read_text().splitlines(), 1) if "map_table_put(&" in line]
-    assert "service/variants/map_table.c" in service.log() and f"{source}:{writes} " in service.log()
+    assert "service/variants/map/table.c" in service.log() and f"{source}:{writes} " in service.log()
 
 
 @pytest.mark.parametrize("map_variant", ["unsafe", "unchecked"])
 def test_a_map_without_a_lock_stays_within_memory(start_service, map_variant):
-    """Writes are lost, and threads end in the middle of them: nothing is read or written beyond. What a dead thread
-    leaves is never freed (service/fan_out.c:thread_main), so leaks are not looked for."""
+    """Writes are lost, and threads end in the middle of them, but nothing is read or written out of bounds. A dead
+    thread's memory is never freed (service/variants/fan_out/fan_out.c:serve), so leak detection is off."""
     service = start_service(program=PROGRAMS["asan"], env={"ASAN_OPTIONS": "detect_leaks=0"}, pool_size=5, items=40,
                             query="per_item", map=map_variant, fatal="exit_thread", map_window_us=500,
                             request_timeout_ms=3000)
@@ -103,9 +111,10 @@ def test_a_map_without_a_lock_stays_within_memory(start_service, map_variant):
 
 
 def test_a_leak_is_reported(start_service):
-    """Two-way proof for those that find none: what a dead thread leaves is one, and the service's graceful stop tells of it."""
+    """The counterpart of the tests that find no leak: a dead thread leaves one, and it is reported at the service's
+    graceful stop."""
     service = start_service(program=PROGRAMS["asan"], env=ENVIRONMENT, pool_size=5, items=40, query="per_item", map="unsafe",
-                            fatal="exit_thread", map_window_us=500, request_timeout_ms=1000)
+                            fatal="exit_thread", map_window_us=500, request_timeout_ms=1000, fan_out_idle_ms=0)
     for _ in range(20):
         if "(fatal=exit_thread)" in service.log():
             break
@@ -115,7 +124,7 @@ def test_a_leak_is_reported(start_service):
 
 
 def follow(server, run_id, count):
-    """Reads so many events, or all, and hangs up."""
+    """Reads `count` events, or all of them, and hangs up."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     connection.request("GET", f"/v1/runs/{run_id}/events")
     events(connection.getresponse(), count)
@@ -123,7 +132,7 @@ def follow(server, run_id, count):
 
 
 def ask_everything(server, run_id, over):
-    """Whatever the state of the run: each answer is lawful."""
+    """Requests every view until `over` is set. Each answer is lawful, whatever the state of the run."""
     while not over.is_set():
         for path in ("/v1/runs", f"/v1/runs/{run_id}", "/metrics", f"/v1/runs/{run_id}/series",
                      f"/v1/runs/{run_id}/histogram", f"/v1/runs/{run_id}/report.html"):

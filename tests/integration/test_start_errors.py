@@ -1,14 +1,15 @@
-"""What cannot start says in one line why, with the status of the contract."""
+"""A start that fails prints one line with the reason, and exits with the status of the contract."""
 import re
 import socket
 
 import pytest
 
+import toggle_table
 from lab import SERVICE, Service, clean_environment, free_port, run_service
 
 
 def start_fails(postgres, *arguments, status, env=None):
-    """The one line on stderr."""
+    """Checks that a start fails. Returns the one line on stderr."""
     ports = [f"--listen=127.0.0.1:{free_port()}", f"--admin-listen=127.0.0.1:{free_port()}"]
     done = run_service(*ports, *arguments, env={**postgres.env, **(env or {})})
     assert done.returncode == status, done.stderr
@@ -17,6 +18,7 @@ def start_fails(postgres, *arguments, status, env=None):
     return done.stderr
 
 
+CHOICES = {toggle: "|".join(values) for toggle, values in toggle_table.names().items()}
 BAD_OPTIONS = [
     ("pool-size", "0", "1..1000"), ("pool-size", "1001", "1..1000"), ("pool-size", "x", "1..1000"), ("pool-size", "", "1..1000"),
     ("pool-size", "5.5", "1..1000"), ("pool-size", " 5", "1..1000"), ("pool-size", str(10**20), "1..1000"),
@@ -25,8 +27,8 @@ BAD_OPTIONS = [
     ("query-latency-ms", "nan", "0..60000"), ("query-latency-ms", "inf", "0..60000"), ("items", "0", "1..1000"),
     ("items", "1001", "1..1000"), ("max-connections", "0", "1..30000"), ("max-threads", "30001", "1..30000"),
     ("thread-stack-kib", "1", "64..8192"), ("drain-delay-ms", "60001", "0..60000"), ("map-window-us", "-5", "0..1000000"),
-    ("query", "wet", "batched|per_item"), ("map", "", "mutex|unsafe|unchecked|slots"), ("map", "mutex|unsafe", "mutex|unsafe|unchecked|slots"),
-    ("release", "never", "always|on_success"), ("admission", "Blind", "deadline|blind"), ("fatal", "x", "abort|exit_thread"),
+    ("map", "mutex|unsafe", CHOICES["map"]), ("admission", "Blind", CHOICES["admission"]),
+    *((toggle, value, choices) for toggle, choices in CHOICES.items() for value in ("", "wet")),
 ]
 
 
@@ -100,6 +102,17 @@ def test_an_url_that_cannot_be_parsed_is_status_2(postgres, option, url):
     assert f"--{option}" in start_fails(postgres, f"--{option}={url}", status=2)
 
 
+@pytest.mark.parametrize("name", ["database-url", "control-database-url"])
+def test_a_password_on_the_command_line_is_warned_of(start_service, postgres, name):
+    """Every user of the machine can read arguments. The environment is its own."""
+    key = name.replace("-", "_")
+    url = postgres.env[f"FLASHOVER_{key.upper()}"]
+    service = start_service(**{key: url})
+    warnings = [line for line in service.log().splitlines() if "a password on the command line" in line]
+    assert len(warnings) == 1 and f'"option":"{name}"' in warnings[0]
+    assert "a password on the command line" not in start_service().log()
+
+
 # ---- the token
 
 
@@ -155,7 +168,7 @@ def test_healthcheck_of_a_stranger_that_never_answers():
 
 
 def test_pg_variables_are_used_without_an_url(postgres):
-    """libpq's own environment, as psql has it."""
+    """libpq's own variables, which psql reads too."""
     app = re.match(r"postgresql://(.*):(.*)@(.*):(.*)/(.*)", postgres.env["FLASHOVER_DATABASE_URL"]).groups()
     env = dict(zip(("PGUSER", "PGPASSWORD", "PGHOST", "PGPORT", "PGDATABASE"), app), FLASHOVER_DATABASE_URL="")
     with Service(postgres, env=env) as service:

@@ -32,7 +32,7 @@ class Supervisor:
         return self
 
     def __exit__(self, *_):
-        # The service is bound to the life of the thread that started it, so it is stopped first.
+        # The service dies with the thread that started it, so that thread stops it before it ends.
         self.closing.set()
         self.thread.join()
 
@@ -47,7 +47,7 @@ class Supervisor:
 
 
 def flip_at_random(postgres, seconds, rng):
-    """For so many seconds, and for at least half as many flips: on a busy machine each takes its time."""
+    """Flips toggles for so many seconds, and at least half as many times: a flip takes longer on a busy machine."""
     until = time.monotonic() + seconds
     flips = 0
     while time.monotonic() < until or flips < seconds / 2:
@@ -60,7 +60,7 @@ def flip_at_random(postgres, seconds, rng):
 
 @pytest.mark.long
 def test_storm(postgres):
-    # The fire is lit at the start, so that each storm has crashes whatever the dice say.
+    # The fire burns from the start, so that each storm has crashes, whatever the random flips are.
     service_toggle(postgres, "query=per_item", "map=unsafe", "admission=blind")
     options = {"pool_size": POOL_SIZE, "query_latency_ms": 2, "wait": None}
     with Service(postgres, **options) as service, Supervisor(service) as supervisor:
@@ -78,7 +78,7 @@ def test_storm(postgres):
         check_nothing_is_left(service, postgres)
         crashes = supervisor.crashes
     kinds = postgres.event_kinds(service)
-    # A life that ended before it had written its start leaves no trace.
+    # A life that ends before it has recorded its start leaves no event.
     assert 1 <= kinds.count("crash") <= crashes
     assert kinds[-1] == "stop" and supervisor.status == 0
 

@@ -1,5 +1,5 @@
-"""Dumps of all threads: when the process dies, and on demand; what the next start makes of the former. The crash under load
-is in test_faults.py, damaged heaps and real faults in tests/unit/test_thread_dump.c."""
+"""Dumps of all threads: when the process dies, and on demand. The next start records a dump of the first kind. The
+crash under load is in test_faults.py, damaged heaps and real faults in tests/unit/service/test_thread_dump.c."""
 import os
 import re
 import signal
@@ -14,7 +14,7 @@ from lab import SERVICE, Lock, wait_for
 from load import Load, burst, check_lawful
 
 SANITIZED = any(name in SERVICE.read_bytes() for name in (b"__asan_init", b"__tsan_init"))
-PUT = re.compile(r"^put\n\tservice/variants/map_unsafe\.c:\d+$", re.M)
+PUT = re.compile(r"^put\n\tservice/variants/map/unsafe\.c:\d+$", re.M)
 
 
 def entries(text):
@@ -48,7 +48,7 @@ def dumps_in(folder):
 
 
 def crash(service):
-    """Bursts until the map's detector ends it; its log from then on."""
+    """Sends bursts until the map's detector ends the service. Returns the log from then on."""
     for _ in range(100):
         if not service.alive():
             break
@@ -59,7 +59,7 @@ def crash(service):
 
 
 def test_concurrent_map_writes_print_both_writers_first(start_service, postgres, tmp_path):
-    """The window keeps the first writer in its write, so that it can be told which line it is at."""
+    """The window keeps the first writer in its write, so that the test can check its line."""
     service = start_service(query="per_item", map="unsafe", map_window_us=200000, dump_dir=tmp_path,
                             request_timeout_ms=20000)
     text = crash(service)
@@ -67,11 +67,11 @@ def test_concurrent_map_writes_print_both_writers_first(start_service, postgres,
     assert re.match(r"thread \d+ \[running, \d+ ms\]: item, request \S+ \(the writer that found another one\)$", second)
     assert re.match(r"thread \d+ \[running, \d+ ms\]: item, request \S+ \(the first writer, .*\)$", first)
     assert PUT.search(second_stack) and PUT.search(first_stack)
-    assert second_stack.startswith("concurrent_map_writes\n\tservice/variants/fatal_abort.c:")
+    assert second_stack.startswith("concurrent_map_writes\n\tservice/variants/fatal/abort.c:")
     assert re.search(r"^clock_sleep_until\n\tcommon/clock\.c:\d+$", first_stack, re.M)
-    assert any("[pool checkout, " in head and "\ndb_pool_checkout\n\tservice/db_pool_checkout.c:" in stack
+    assert any("[pool checkout, " in head and "\ndb_pool_checkout\n\tservice/pool/checkout.c:" in stack
                for head, stack in others)
-    assert any("[WaitGroup wait, " in head and "\nfan_out_wait\n\tservice/fan_out.c:" in stack for head, stack in others)
+    assert any("[WaitGroup wait, " in head and "\nfan_out_wait\n\tservice/variants/fan_out/fan_out.c:" in stack for head, stack in others)
     assert {"main", "control", "tender"} <= {head.rpartition("]: ")[2] for head, _ in others}
 
     name, = dumps_in(tmp_path)
@@ -80,7 +80,7 @@ def test_concurrent_map_writes_print_both_writers_first(start_service, postgres,
     assert kept.startswith("fatal error: concurrent map writes\n") and entries(kept) == entries(text)
     assert f"this dump is kept: {tmp_path}/{name}\n" in text
 
-    for _ in range(2):  # the second start has nothing to add
+    for _ in range(2):  # the second start records nothing more
         service.start()
         assert service.stop() == 0
         assert service.log().count(f'"file":"{name}"') == 1
@@ -167,7 +167,7 @@ def test_on_demand_disturbs_no_request(start_service, query):
 
 @pytest.mark.parametrize("query", ["batched", "per_item"])
 def test_interrupted_waits_keep_their_deadlines(start_service, postgres, query):
-    """A wait that began anew with each interruption would have no end here."""
+    """A wait that began anew with each interruption would never end here."""
     service = start_service(query=query, request_timeout_ms=1000, pool_size=2, pool_min=2)
     wait_for(lambda: service.pool_counts()["idle"] == 2, "the pool is filled")
     over, problems = threading.Event(), []
@@ -196,7 +196,7 @@ def test_on_demand_groups_threads_with_their_stacks(start_service):
     group = wait_for(waiting_in_checkout, "forty threads in one group")
     assert group["role"] == "item" and group["requests"] == len(group["request_ids"]) == 1
     assert 0 <= group["shortest_ms"] <= group["longest_ms"]
-    frame, = [frame for frame in group["stack"] if frame["file"] == "service/variants/query_per_item.c"]
+    frame, = [frame for frame in group["stack"] if frame["file"] == "service/variants/query/per_item.c"]
     assert frame["function"] == "fetch_item" and frame["line"] > 0
     text = service.admin.get("/debug/threads?format=text")
     assert text.headers["Content-Type"] == "text/plain; charset=utf-8"
@@ -205,7 +205,8 @@ def test_on_demand_groups_threads_with_their_stacks(start_service):
 
 
 def test_a_crash_while_others_look_ends_all_the_same(start_service, tmp_path):
-    """Its thread may be asked for its stack by a look that is under way, after it has begun to collect the stacks itself."""
+    """A dump on demand may request the crashing thread's stack after that thread has begun to collect all stacks
+    itself."""
     service = start_service(query="per_item", map="unsafe", map_window_us=20, dump_dir=tmp_path, request_timeout_ms=5000)
     for life in range(1, 6):
         over = threading.Event()
@@ -239,7 +240,10 @@ def test_a_wrong_format_is_400(start_service, query):
 
 def test_without_the_helper_addresses_are_printed(start_service, tmp_path):
     service = start_service(dump_dir=tmp_path)
+    assert service.metrics().value("flashover_dump_helper_up") == 1
     os.kill(helper_of(service), signal.SIGKILL)
+    wait_for(lambda: service.metrics().value("flashover_dump_helper_up") == 0, "it is missed")
+    wait_for(lambda: "the process that prints dumps has ended" in service.log(), "the log has it")
     answer = service.admin.get("/debug/threads").json()
     main, = [group for group in answer["groups"] if group["role"] == "main"]
     assert main["stack"] and all(re.fullmatch(r"0x[0-9a-f]+", frame["function"]) for frame in main["stack"])
@@ -248,6 +252,7 @@ def test_without_the_helper_addresses_are_printed(start_service, tmp_path):
     assert service.wait_end() == 2
     assert re.search(r"^thread \d+ \[idle, \d+ ms\]: main( 0x[0-9a-f]+)+$", service.log(), re.M)
     assert re.search(r"^[0-9a-f]+-[0-9a-f]+ r-xp .*/service$", service.log(), re.M)
+    assert service.log().count("the process that prints dumps has ended") == 1
 
 
 def test_the_helper_outlives_what_a_terminal_sends_and_ends_with_the_service(start_service):
@@ -268,10 +273,10 @@ def test_the_helper_outlives_what_a_terminal_sends_and_ends_with_the_service(sta
 
 
 def dump_six_thousand(service, dump_dir):
-    """(seconds on demand, seconds from SIGQUIT to the process's end, threads told, those of them with a stack)"""
+    """(seconds on demand, seconds from SIGQUIT to the process's end, threads in the dump, those with a stack)"""
     wait_for(lambda: service.pool_counts()["idle"] >= 12, "connections for the lists of six requests")
     threading.Thread(target=burst, args=(service, 6), kwargs={"items": 1000}, daemon=True).start()
-    wait_for(lambda: service.metrics().value("flashover_fan_out_threads") >= 5900, "the fan-outs are there", 100)
+    wait_for(lambda: service.metrics().value("flashover_threads", state="pool checkout") >= 5900, "all wait for connections", 100)
     asked = time.monotonic()
     groups = service.admin.get("/debug/threads").json()["groups"]
     on_demand_s = time.monotonic() - asked
@@ -289,7 +294,7 @@ def dump_six_thousand(service, dump_dir):
 @pytest.mark.alone
 @pytest.mark.skipif(SANITIZED, reason="a sanitizer's threads take a megabyte each")
 def test_six_thousand_threads_within_two_seconds(start_service, tmp_path):
-    """A busy machine only ever makes it slower: the quickest of three lives counts."""
+    """The fastest of three lives counts, because a busy machine can only make it slower."""
     service = start_service(query="per_item", pool_size=20, pool_min=20, query_latency_ms=3000, dump_dir=tmp_path,
                             request_timeout_ms=120000)
     for life in range(3):

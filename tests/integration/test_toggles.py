@@ -1,4 +1,4 @@
-"""Toggles by option, PATCH, `service toggle` and SQL: all or nothing, kept, and heard by every replica."""
+"""Toggles by option, PATCH, `service toggle` and SQL: all or nothing, kept, and taken over by every replica."""
 import subprocess
 import time
 
@@ -173,11 +173,11 @@ def test_rows_that_make_no_sense_are_passed_over(start_service, postgres):
 
 
 def test_a_lost_control_connection_is_made_again_and_the_table_read(start_service, postgres):
-    """What changed while nobody listened is read after the reconnect."""
+    """The service reads after the reconnect what changed meanwhile."""
     service = start_service()
     ended = postgres.query("""SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                               WHERE application_name = 'flashover-control'""")
-    assert (True,) in ended  # the last test's may still be on its way out
+    assert (True,) in ended  # the last test's may still be ending
     service_toggle(postgres, "map=unsafe")
     wait_values(service, 5, map="unsafe")
     service_toggle(postgres, "map=mutex")
@@ -230,7 +230,7 @@ def test_a_life_that_did_not_end_by_itself_is_a_crash(start_service, postgres):
 
 
 def test_a_second_service_on_a_taken_port_leaves_no_trace(start_service, postgres):
-    """It is no start, and above all it is no crash of the one that runs."""
+    """It records no start, and above all no crash of the service that runs."""
     service = start_service()
     done = run_service(f"--listen=127.0.0.1:{service.port}", "--admin-listen=127.0.0.1:0", env=postgres.env)
     assert done.returncode == 1
@@ -250,6 +250,6 @@ def test_wrong_assignments_change_nothing(postgres, arguments):
 
 
 def test_the_toggle_command_works_whatever_serving_needs(postgres):
-    """Mitigation must not hang on a token file."""
+    """Mitigation must not depend on a token file."""
     done = run_service("toggle", "map=mutex", "--admin-token-file=/nowhere", env=postgres.env)
     assert done.returncode == 0, done.stderr

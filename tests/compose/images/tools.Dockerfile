@@ -1,5 +1,5 @@
-# Stand-ins for the images of Prometheus, the database's exporter, PgBouncer and HAProxy: Debian's own packages of the same programs,
-# with the entry points that docker-compose.yml relies on.
+# Stand-ins for the images of Prometheus, the database's exporter, PgBouncer and HAProxy: Debian's own packages of the
+# same programs, with the entry points that docker-compose.yml relies on.
 ARG BASE_IMAGE
 
 FROM ${BASE_IMAGE} AS tools

@@ -1,0 +1,3 @@
+#include "service/pool/lock.h"
+
+_Thread_local const char pool_thread_mark;
