@@ -23,6 +23,10 @@ def test_every_feed_follows_the_rule(postgres):
     assert wrong == [(0, rows, 1, FEEDS, POSITIONS, rows)]
 
 
+def test_lists_are_compressed_by_what_seeds_fastest(postgres):
+    assert postgres.query("SELECT DISTINCT pg_column_compression(video_ids) FROM feed") == [("lz4",)]
+
+
 def test_a_sample_follows_the_rule_as_written_here(postgres):
     """The rule in Python: the same mistake in SQL could be in both the data and its check."""
     rng = random.Random(6)
