@@ -59,6 +59,12 @@ libslf4j-java         # the pool logs by this
 python3               # the runner
 python3-psycopg2      # its own look into the database
 LIST
+        growth) cat <<'LIST' ;;
+gnuplot-nox           # its plots
+haproxy               # before the replicas
+python3               # the runner
+python3-psycopg2      # its own look into the database
+LIST
         soak) cat <<'LIST' ;;
 gnuplot-nox           # its plot
 LIST
@@ -87,7 +93,7 @@ fail() {
 }
 
 usage_error() {
-    printf 'deps.sh: %s; usage: deps.sh build|run|test|bench|peers|soak|fuzz|check|compose ...\n' "$1" >&2
+    printf 'deps.sh: %s; usage: deps.sh build|run|test|bench|growth|peers|soak|fuzz|check|compose ...\n' "$1" >&2
     exit 2
 }
 

@@ -2,7 +2,8 @@
 hours, and some need another machine, so the record is committed. `make findings` updates it from the results in build/.
 
     {"demo": {…} or null, "orphans": {…} or null, "example_fire": {…} or null, "peers": {…} or null,
-     "incident_go": {…} or null, "interventions": {row: {…}}, "proof": {processors: {scenario: {…}}}}
+     "incident_go": {…} or null, "pool_peers": {…} or null,
+     "growth": {…} or null, "interventions": {row: {…}}, "proof": {processors: {scenario: {…}}}}
 """
 import json
 import re
@@ -11,7 +12,7 @@ from findings_blocks import BrokenDocument
 from intervention_rows import ROWS
 
 
-SINGLE = ("demo", "orphans", "example_fire", "peers", "incident_go")  # each with one result
+SINGLE = ("demo", "orphans", "example_fire", "peers", "incident_go", "pool_peers", "growth")  # each with one result
 
 
 def nothing():
@@ -57,7 +58,8 @@ def collect(results):
     peers = read(results / "bench-peers/result.json")
     found = {**nothing(), "demo": demo and of_demo(demo, printed.read_text()), "orphans": read(results / "orphans/orphans.json"),
              "example_fire": of_example_fire(read(results / "example-fire/example-fire.json")),
-             "peers": peers and of_peers(peers), "incident_go": read(results / "incident-go/result.json")}
+             "peers": peers and of_peers(peers), "incident_go": read(results / "incident-go/result.json"),
+             "pool_peers": read(results / "bench-pool-peers/result.json"), "growth": read(results / "bench-growth/result.json")}
     for row in ROWS:
         done = read(results / "interventions" / f"{row.name}.json")
         if done:

@@ -2,6 +2,7 @@
 from pathlib import Path
 
 import example_tables
+import growth_tables
 import peer_tables
 from findings_blocks import markdown
 from intervention_rows import HEADER, QUESTIONS, ROWS, disagreements, legend, table_row
@@ -269,22 +270,24 @@ def example_fire(document):
     return {name: ("make example-fire", make(document) if document else not_measured("make example-fire")) for name, make in parts.items()}
 
 
-# ---- make bench-peers, make incident-go
+# ---- performance
 
 
-def beside_peers(document, command, make):
+def below_conditions(document, command, make):
     """The text of a table, below the machine's conditions."""
     if not document:
         return not_measured(command)
     return f"{conditions(document)}{beside_mark(document)}.\n\n" + make(document) + beside_note([document])
 
 
-def peers(record):
+def performance(record):
     """{block: (command, text)}"""
     parts = {"peers": ("make bench-peers", record["peers"], peer_tables.peers),
+             "pool-peers": ("make bench-pool-peers", record["pool_peers"], peer_tables.pools),
+             "growth": ("make bench-growth", record["growth"], growth_tables.growth),
              "incident-go": ("make incident-go", record["incident_go"], peer_tables.incident),
              "incident-go-dumps": ("make incident-go", record["incident_go"], peer_tables.dumps)}
-    return {name: (command, beside_peers(document, command, make)) for name, (command, document, make) in parts.items()}
+    return {name: (command, below_conditions(document, command, make)) for name, (command, document, make) in parts.items()}
 
 
 # ---- all of it
@@ -305,5 +308,5 @@ def contents(record):
         "interventions": ("make interventions", interventions_table(rows)),
         "proof": ("make proof", proof_tables(proof)),
         **example_fire(record["example_fire"]),
-        **peers(record),
+        **performance(record),
     }

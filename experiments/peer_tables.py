@@ -1,5 +1,6 @@
-"""The tables of `make bench-peers` and `make incident-go`, made from the record."""
+"""The tables of `make bench-peers`, `make bench-pool-peers` and `make incident-go`, made from the record."""
 from findings_blocks import markdown
+from growth_tables import brief
 
 NAMES = {"ours": "the service", "old": "the service before", "go": "Go: net/http, pgx; goroutines",
          "java": "Java: HikariCP, pgjdbc; a thread per item", "pgbench": "pgbench, the statements alone"}
@@ -18,6 +19,25 @@ def rates(query, summary):
 
 def peers(document):
     return "\n\n".join(rates(query, summary) for query, summary in document["queries"].items())
+
+
+def pool_cells(programs):
+    """A header and the rows: a cell's waits and cycles, each for the pool, database/sql and HikariCP."""
+    def three(figures, format_one):
+        return " / ".join(format_one(one) for one in figures)
+
+    header = ["threads", "connections", "hold, ms", "p99.9 of the wait, ms", "longest wait, ms", "cycles a second"]
+    rows = [[*(f"{of[0][name]:.0f}" for name in ("threads", "connections", "hold_ms")),
+             three(of, lambda one: brief(one["wait_p99_9_ms"])), three(of, lambda one: brief(one["wait_max_ms"])),
+             three(of, lambda one: f"{one['cycles_per_s']:,.0f}")]
+            for of in zip(*(program["runs"] for program in programs.values()))]
+    return header, rows
+
+
+def pools(document):
+    programs = document["programs"]
+    cycles = " / ".join(f"{program['uncontended_cycle_ns']:.0f}" for program in programs.values())
+    return f"{markdown(*pool_cells(programs))}\n\nOne thread, one connection, nobody waits: {cycles} ns a cycle."
 
 
 def incident(document):

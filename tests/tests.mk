@@ -40,10 +40,12 @@ $(BUILD)/tests/static_server: $(BUILD)/obj/tests/bench/static_server.o
 
 # The peers of make bench-peers, from Debian's packages alone.
 $(BUILD)/peers/go/peer: tests/bench/peers/go/peer.go
+$(BUILD)/peers/go/pool: tests/bench/peers/go/pool/pool.go
+$(BUILD)/peers/go/%:
 	@mkdir -p $(dir $@)
 	GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE=$(abspath $(BUILD))/peers/go-cache go build -trimpath -o $@ $<
 
-$(BUILD)/peers/java/Peer.class: tests/bench/peers/java/Peer.java
+$(BUILD)/peers/java/%.class: tests/bench/peers/java/%.java
 	@mkdir -p $(dir $@)
 	javac -cp /usr/share/java/HikariCP.jar -d $(dir $@) $<
 
@@ -59,7 +61,7 @@ unit-programs: $(UNIT_TESTS) $(BUILD)/tests/pool_real
 cmap-programs: $(BUILD)/tests/cmap_runner
 fuzz-programs: $(addprefix $(BUILD)/tests/fuzz_,$(FUZZ_TARGETS))
 replay-programs: $(addprefix $(BUILD)/tests/replay_,$(FUZZ_TARGETS))
-peer-programs: $(BUILD)/peers/go/peer $(BUILD)/peers/java/Peer.class
+peer-programs: $(addprefix $(BUILD)/peers/,go/peer go/pool java/Peer.class java/PoolPeer.class)
 
 TSAN := BUILD=build/tsan SANITIZE=thread
 ASAN := BUILD=build/asan SANITIZE=address,undefined
@@ -140,7 +142,7 @@ check: ## checks format, lint, architecture and documentation
 
 # ---- measurements ------------------------------------------------------------------------------------------------
 
-.PHONY: bench bench-capacity bench-peers bench-pool bench-load incident-go storm soak storm-deadlines
+.PHONY: bench bench-capacity bench-growth bench-peers bench-pool bench-pool-peers bench-load incident-go storm soak storm-deadlines
 bench: ## compares the service's rates with pgbench's, with query latency 0
 	$(call prepare,build run bench,build)
 	@tests/bench/run
@@ -148,6 +150,10 @@ bench: ## compares the service's rates with pgbench's, with query latency 0
 bench-capacity: ## compares the service's capacity with the figure on paper
 	$(call prepare,build run,build)
 	@tests/bench/capacity
+
+bench-growth: ## plots how costs grow with items, callers, connections, threads and replicas
+	$(call prepare,build run bench growth,build)
+	@exec tests/bench/growth
 
 bench-peers: ## compares the service's rates with those of a Go and a Java program, and with pgbench's
 	$(call prepare,build run bench peers,build peer-programs)
@@ -160,6 +166,10 @@ incident-go: ## runs the incident as a Go program, beside ours; 20 s of load eac
 bench-pool: ## measures checkout and check-in over a stub; JSON=FILE keeps the figures
 	$(call prepare,build,$(BUILD)/tests/pool_bench)
 	@$(BUILD)/tests/pool_bench $(if $(JSON),--json $(JSON))
+
+bench-pool-peers: ## measures the pool beside Go's database/sql and Java's HikariCP
+	$(call prepare,build run peers,build peer-programs $(BUILD)/tests/pool_bench)
+	@exec tests/bench/peers/pools
 
 bench-load: ## compares the load tester with wrk; measures its lag and its memory
 	$(call prepare,build bench,build $(BUILD)/tests/static_server)

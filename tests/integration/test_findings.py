@@ -10,6 +10,7 @@ from lab import ROOT, clean_environment
 from findings_blocks import COLUMNS, BrokenDocument, blocks, fill, problems
 from findings_record import nothing
 from findings_tables import SCENARIOS, contents, crash, interventions_table, markdown, what_was_asked_for
+from growth_tables import SERIES
 
 DOCUMENT = ROOT / "docs/findings.md"
 EMPTY_BLOCKS = {name: f"\n<!-- findings: {name} -->\n<!-- /findings -->\n" for name in contents(nothing()) if name not in blocks(DOCUMENT.read_text())}
@@ -203,14 +204,32 @@ def spread(median):
     return {"median": median, "min": median - 0.5, "max": median + 0.5}
 
 
+def test_growth(results, document):
+    """Each series has its table, and each table the columns of its plot."""
+    rows = {name: [{"x": 10, **{key: 1234.5 for key in (*series.lines, *series.beside)}}] for name, series in SERIES.items()}
+    (results / "bench-growth").mkdir()
+    (results / "bench-growth/result.json").write_text(json.dumps({
+        "made_at": "2020-02-02T02:02:02Z", "machine": {"cpus": 2, "load_average": 0.1, "busy": 0.01}, "series": rows,
+        "idle_mib": {"service": 10.4, "database": 40.4}}))
+    assert write(results, document).returncode == 0
+    there = blocks(document.read_text())["growth"]
+    for series in SERIES.values():
+        assert series.title in there and all(label in there for label in (*series.lines.values(), *series.beside.values()))
+    assert there.count("| 10 | 1234 |") == len(SERIES) and "takes 51 MiB: service 10, database 40" in there
+
+
 def test_peers_and_the_incident_in_go(tmp_path, results, document):
+    cell = {"threads": 300.0, "connections": 20.0, "hold_ms": 5.0, "wait_p99_9_ms": 73.25, "wait_max_ms": 74.0, "cycles_per_s": 3991.5}
+    pool = {"runs": [cell], "uncontended_cycle_ns": 133.0}
     side = {"rate": spread(1234.0), "p99_ms": spread(56.0), "ours_to_it": spread(1.75)}
     program = {"first_crash_s": 0.17, "crashes": 18, "right": 19, "scheduled": 423, "wrong": 0, "dump": ["fatal error: of Go's own"]}
     quiet, busy = {"cpus": 2, "load_average": 0.1, "busy": 0.01}, {"cpus": 2, "load_average": 0.1, "busy": 0.5}
     files = {"bench-peers/result.json": {"made_at": "2020-02-02T02:02:02Z", "machine": quiet, "queries": {
                  "batched": {"summary": {"ours": side, "pgbench": {**side, "p99_ms": None}}, "rounds": [["many"]]}}},
              "incident-go/result.json": {"made_at": "2020-02-02T02:02:02Z", "machine": busy, "programs": {
-                 "go": program, "ours": {**program, "first_crash_s": None, "crashes": 0, "dump": []}}}}
+                 "go": program, "ours": {**program, "first_crash_s": None, "crashes": 0, "dump": []}}},
+             "bench-pool-peers/result.json": {"made_at": "2020-02-02T02:02:02Z", "machine": quiet, "programs": {
+                 "ours": pool, "go": {**pool, "uncontended_cycle_ns": 270.4}, "java": {**pool, "runs": [{**cell, "wait_p99_9_ms": 2400.0}]}}}}
     for name, result in files.items():
         (results / name).parent.mkdir()
         (results / name).write_text(json.dumps(result))
@@ -221,3 +240,4 @@ def test_peers_and_the_incident_in_go(tmp_path, results, document):
     assert "other work" in there["incident-go"] and "other work" not in there["peers"]
     assert "fatal error: of Go's own" in there["incident-go-dumps"]
     assert "rounds" not in json.dumps(record_of(document)["peers"])
+    assert "| 300 | 20 | 5 | 73.2 / 73.2 / 2400 |" in there["pool-peers"] and "133 / 270 / 133 ns" in there["pool-peers"]

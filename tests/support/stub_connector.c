@@ -261,8 +261,11 @@ unsigned stub_made(struct stub *stub)
 
 void stub_answer(struct stub_connection *connection, enum db_conn_state state)
 {
+    struct stub *stub = connection->stub;
     uint64_t one = 1;
+    lock(stub); /* so that nobody who learns of the answer closes the connection meanwhile */
     atomic_store(&connection->next_state, state);
     ssize_t written = write(connection->fd, &one, sizeof one);
     assert(written == (ssize_t)sizeof one);
+    unlock(stub);
 }

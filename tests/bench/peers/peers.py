@@ -10,8 +10,13 @@ from lab import BUILD, clean_environment, free_port, wait_for
 
 JARS = [f"/usr/share/java/{name}.jar" for name in ("HikariCP", "postgresql", "slf4j-api", "slf4j-nop")]
 GO = [BUILD / "peers/go/peer"]
-JAVA = ["java", "-Dsun.net.httpserver.nodelay=true", "-cp", ":".join([str(BUILD / "peers/java"), *JARS]), "Peer"]
-COMMANDS = {"go": GO, "java": JAVA}
+
+
+def java_command(program):
+    return ["java", "-Dsun.net.httpserver.nodelay=true", "-cp", ":".join([str(BUILD / "peers/java"), *JARS]), program]
+
+
+COMMANDS = {"go": GO, "java": java_command("Peer")}
 # As deploy/supervise.sh waits before a restart.
 BACKOFF_MIN_S, BACKOFF_MAX_S, HEALTHY_S = 0.1, 1.0, 5.0
 
