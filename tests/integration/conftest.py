@@ -16,6 +16,11 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "xdist_group: those of one name run one after the other")
     # SIGTERM, as from timeout(1) or a CI, then cleans up as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # What is ignored here, as below nohup or in the background of a script, would be ignored by all that is started. A
+    # handler is not inherited.
+    for number in (signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
     if getattr(config.option, "dist", "no") != "no" and TEMPLATE not in os.environ:
         config.template = Postgres()
         os.environ[TEMPLATE] = config.template.make_template()

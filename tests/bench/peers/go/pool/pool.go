@@ -33,12 +33,12 @@ type stub struct{}
 
 var errStub = errors.New("the stub runs no statements")
 
-func (stub) Open(string) (driver.Conn, error)              { return stub{}, nil }
-func (stub) Connect(context.Context) (driver.Conn, error)  { return stub{}, nil }
-func (stub) Driver() driver.Driver                         { return stub{} }
-func (stub) Prepare(string) (driver.Stmt, error)           { return nil, errStub }
-func (stub) Begin() (driver.Tx, error)                     { return nil, errStub }
-func (stub) Close() error                                  { return nil }
+func (stub) Open(string) (driver.Conn, error)             { return stub{}, nil }
+func (stub) Connect(context.Context) (driver.Conn, error) { return stub{}, nil }
+func (stub) Driver() driver.Driver                        { return stub{} }
+func (stub) Prepare(string) (driver.Stmt, error)          { return nil, errStub }
+func (stub) Begin() (driver.Tx, error)                    { return nil, errStub }
+func (stub) Close() error                                 { return nil }
 
 type figures struct {
 	Threads     int     `json:"threads"`
