@@ -116,7 +116,8 @@ void text_add_json_string(struct text *text, const char *string, size_t size_byt
 bool text_is_utf8(const char *bytes, size_t size_bytes)
 {
     for (size_t i = 0; i < size_bytes;) {
-        size_t sequence = utf8_sequence(bytes, i, size_bytes);
+        bool is_ascii = (unsigned char)bytes[i] < 0x80; /* nearly always: without a call */
+        size_t sequence = is_ascii ? 1 : utf8_sequence(bytes, i, size_bytes);
         if (sequence == 0)
             return false;
         i += sequence;

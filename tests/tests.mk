@@ -74,11 +74,14 @@ sanitizer-programs:
 PYTEST := /usr/bin/python3 -m pytest -q
 
 .PHONY: test test-long test-compose compose-images unit integration cmap cmap-tsan tsan asan sanitizer-tests fuzz fuzz-replay check
-# Two jobs at a time: the integration tests, which need both processors, and the tests without a database, which wait
-# for half of their time. Each target's output is printed when the target ends.
+# First the tests without a database, two jobs at a time, and each job's output when it ends. Then the integration tests,
+# which need both processors for themselves. A failure does not stop the others.
 test: ## runs all tests except the long ones
 	$(call prepare,build run test,build unit-programs cmap-programs sanitizer-programs)
-	@$(MAKE) --no-print-directory -j2 --output-sync=target integration unit cmap sanitizer-tests
+	@status=0; \
+	$(MAKE) --no-print-directory -k -j2 --output-sync=target unit cmap sanitizer-tests || status=1; \
+	$(MAKE) --no-print-directory integration || status=1; \
+	exit $$status
 
 test-long: ## runs the tests that take ten seconds or more each
 	$(call prepare,build run test,build sanitizer-programs)

@@ -65,11 +65,11 @@ static bool is_null(const struct rows *rows, int row, enum column column)
 static const char *read_value(const struct rows *rows, int row, enum column column,
                               size_t *size_bytes, struct failure *failure)
 {
-    if (is_null(rows, row, column)) {
+    *size_bytes = (size_t)PQgetlength(rows->result, row, (int)(column - rows->first));
+    if (*size_bytes == 0 && is_null(rows, row, column)) {
         failure_set(failure, FAILURE_DATABASE, "column %s holds NULL", column_names[column]);
         return NULL;
     }
-    *size_bytes = (size_t)PQgetlength(rows->result, row, (int)(column - rows->first));
     return PQgetvalue(rows->result, row, (int)(column - rows->first));
 }
 

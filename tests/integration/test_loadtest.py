@@ -83,13 +83,13 @@ def test_a_black_hole_is_a_timeout_and_not_left_out(run):
     with StallServer(items=ITEMS) as server:
         right = server.right
         server.behave = lambda number, feed: Answer("hole") if number % 10 == 3 else right(number, feed)
-        result = run(server, rate=50, duration=1, timeout="0.5s")
+        result = run(server, rate=50, duration=1, timeout="3s")  # a busy machine answers the others in time
     assert result.ended(99)
     assert (result.ledger["ok"], result.ledger["timeout"]) == (45, 5)
-    assert result.latency("response")["max"] == pytest.approx(500, rel=0.002)
+    assert result.latency("response")["max"] == pytest.approx(3000, rel=0.002)
     assert result.latency("response")["at_least"] == ["mean", "p95", "p99", "p99_9", "max"]
-    assert ">=500 ms" in result.out
-    assert result.latency("response_ok")["max"] < 500
+    assert ">=3.00 s" in result.out
+    assert result.latency("response_ok")["max"] < 3000
 
 
 def test_an_answer_after_the_timeout_is_a_timeout(run):

@@ -12,8 +12,9 @@ SHORT = Plan(hold_s=0.5, long_query_ms=5000, loop_pool=100)
 
 
 def toggled_settings(postgres):
-    return postgres.query("SELECT setconfig FROM pg_db_role_setting") + postgres.query(
-        "SELECT name FROM pg_file_settings WHERE name = 'client_connection_check_interval'")
+    name = "client_connection_check_interval"
+    return postgres.query("SELECT setting FROM pg_db_role_setting, unnest(setconfig) setting WHERE setting LIKE %s", [name + "=%"]
+                          ) + postgres.query("SELECT name FROM pg_file_settings WHERE name = %s", [name])
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

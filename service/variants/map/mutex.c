@@ -17,13 +17,12 @@ struct result_map {
 
 static struct result_map *create(const struct fatal_ops *fatal, unsigned items)
 {
-    (void)items;
     struct result_map *map = calloc(1, sizeof *map);
     if (!map)
         return NULL;
     map->fatal = fatal;
     CHECK_PTHREAD(pthread_mutex_init(&map->lock, NULL));
-    if (!map_table_init(&map->table)) {
+    if (!map_table_init(&map->table, items)) { /* it need not grow while others wait */
         free(map);
         return NULL;
     }

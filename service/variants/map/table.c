@@ -116,20 +116,27 @@ static bool grow(struct map_table *table)
     return true;
 }
 
-bool map_table_init(struct map_table *table)
+/* Whether so many entries are too many for so many buckets. */
+static bool is_full(size_t entries, size_t buckets)
 {
+    return entries >= BUCKET_ENTRIES &&
+           entries * LOAD_FACTOR_DENOMINATOR >= buckets * LOAD_FACTOR_NUMERATOR;
+}
+
+bool map_table_init(struct map_table *table, unsigned entries)
+{
+    size_t buckets = 1;
+    while (entries > 0 && is_full(entries - 1, buckets))
+        buckets *= 2;
     table->count = 0;
     atomic_init(&table->allocations, NULL);
-    table->buckets = make_buckets(table, 1);
+    table->buckets = make_buckets(table, buckets);
     return table->buckets != NULL;
 }
 
 bool map_table_put(struct map_table *table, const struct video *video)
 {
-    struct map_buckets *buckets = table->buckets;
-    if (table->count >= BUCKET_ENTRIES &&
-        table->count * LOAD_FACTOR_DENOMINATOR >= buckets->count * LOAD_FACTOR_NUMERATOR &&
-        !grow(table))
+    if (is_full(table->count, table->buckets->count) && !grow(table))
         return false;
     struct place place;
     if (!find_place(table, table->buckets, video->id, &place))

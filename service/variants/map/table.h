@@ -23,8 +23,9 @@ struct map_table {
     struct map_allocation *_Atomic allocations; /* everything to free at the end */
 };
 
-/* False without memory; the table is then empty and unusable. */
-bool map_table_init(struct map_table *table) __attribute__((warn_unused_result));
+/* A table that grows only beyond so many entries. False without memory; the table is then empty and
+ * unusable. */
+bool map_table_init(struct map_table *table, unsigned entries) __attribute__((warn_unused_result));
 
 /* Adds a copy of the video or replaces the one of the same id, passing MAP_WRITING once its place
  * is known. False without memory. Grows as needed. */

@@ -20,7 +20,7 @@ static struct result_map *create(const struct fatal_ops *fatal, unsigned items)
     struct result_map *map = calloc(1, sizeof *map);
     if (!map)
         return NULL;
-    if (!map_table_init(&map->table)) {
+    if (!map_table_init(&map->table, 0)) {
         free(map);
         return NULL;
     }

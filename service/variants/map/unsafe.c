@@ -31,7 +31,7 @@ static struct result_map *create(const struct fatal_ops *fatal, unsigned items)
         return NULL;
     map->fatal = fatal;
     atomic_init(&map->writing, 0);
-    if (!map_table_init(&map->table)) {
+    if (!map_table_init(&map->table, 0)) {
         free(map);
         return NULL;
     }

@@ -170,7 +170,7 @@ static void test_holds_tells_a_whole_map_from_another(void **state)
     int64_t ids[FEW + 1];
     struct map_table table;
     (void)state;
-    assert_true(map_table_init(&table));
+    assert_true(map_table_init(&table, 0));
     assert_true(map_table_holds(&table, ids, 0));
     for (unsigned i = 0; i <= FEW; i++)
         ids[i] = 100 + i;
@@ -189,12 +189,38 @@ static void test_holds_tells_a_whole_map_from_another(void **state)
     map_table_destroy(&table);
 }
 
+/* A table that was made for so many entries keeps its buckets until there are more. */
+static void test_a_table_made_to_size_does_not_grow(void **state)
+{
+    static const unsigned sizes[] = {1, 7, 8, 9, 13, 14, 26, 27, 300, MANY};
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        struct map_table table;
+        assert_true(map_table_init(&table, sizes[i]));
+        const struct map_buckets *made = table.buckets;
+        for (unsigned id = 1; id <= sizes[i]; id++) {
+            struct video one = video(id);
+            assert_true(map_table_put(&table, &one));
+        }
+        assert_ptr_equal(table.buckets, made);
+        assert_int_equal(table.count, sizes[i]);
+        for (unsigned id = 1; id <= 7 * MANY; id++) { /* it can still grow */
+            struct video one = video(id);
+            assert_true(map_table_put(&table, &one));
+        }
+        assert_ptr_not_equal(table.buckets, made);
+        assert_int_equal(table.count, 7 * MANY);
+        map_table_destroy(&table);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_writer_is_right_with_each),
         cmocka_unit_test(test_many_writers_are_right_with_mutex_and_slots),
         cmocka_unit_test(test_slots_miss_what_was_not_put),
+        cmocka_unit_test(test_a_table_made_to_size_does_not_grow),
         cmocka_unit_test(test_holds_tells_a_whole_map_from_another),
         cmocka_unit_test(test_first_look_finds_a_writer_at_work),
     };
