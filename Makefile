@@ -105,7 +105,7 @@ down reset logs:
 
 .PHONY: deps format diff-variants clean help
 deps: ## installs every package that a target may need
-	@deploy/deps.sh build run test bench soak fuzz check
+	@deploy/deps.sh build run test bench plot fuzz check
 
 format: ## formats the C files
 	clang-format -i $$(git ls-files '*.c' '*.h')

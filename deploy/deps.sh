@@ -48,6 +48,8 @@ python3-jsonschema    # holds real answers against it
 LIST
         bench) cat <<'LIST' ;;
 wrk                   # closed-loop load, as the yardstick (pgbench comes with the server)
+haproxy               # before several replicas
+python3-psycopg2      # the runners' own look into the database
 LIST
         peers) cat <<'LIST' ;;
 golang-go             # the Go peer's compiler
@@ -56,17 +58,9 @@ default-jdk-headless  # the Java peer's compiler and runtime
 libhikaricp-java      # its pool
 libpostgresql-jdbc-java # its driver
 libslf4j-java         # the pool logs by this
-python3               # the runner
-python3-psycopg2      # its own look into the database
 LIST
-        growth) cat <<'LIST' ;;
-gnuplot-nox           # its plots
-haproxy               # before the replicas
-python3               # the runner
-python3-psycopg2      # its own look into the database
-LIST
-        soak) cat <<'LIST' ;;
-gnuplot-nox           # its plot
+        plot) cat <<'LIST' ;;
+gnuplot-nox           # the plots of make soak and make bench-growth
 LIST
         fuzz) cat <<'LIST' ;;
 clang                 # libFuzzer
@@ -93,7 +87,7 @@ fail() {
 }
 
 usage_error() {
-    printf 'deps.sh: %s; usage: deps.sh build|run|test|bench|growth|peers|soak|fuzz|check|compose ...\n' "$1" >&2
+    printf 'deps.sh: %s; usage: deps.sh build|run|test|bench|peers|plot|fuzz|check|compose ...\n' "$1" >&2
     exit 2
 }
 

@@ -74,8 +74,8 @@ sanitizer-programs:
 PYTEST := /usr/bin/python3 -m pytest -q
 
 .PHONY: test test-long test-compose compose-images unit integration cmap cmap-tsan tsan asan sanitizer-tests fuzz fuzz-replay check
-# First the tests without a database, two jobs at a time, and each job's output when it ends. Then the integration tests,
-# which need both processors for themselves. A failure does not stop the others.
+# First the tests without a database, two jobs at a time, and each job's output when it ends. Then the integration
+# tests, which need both processors for themselves. A failure does not stop the others.
 test: ## runs all tests except the long ones
 	$(call prepare,build run test,build unit-programs cmap-programs sanitizer-programs)
 	@status=0; \
@@ -155,7 +155,7 @@ bench-capacity: ## compares the service's capacity with the figure on paper
 	@tests/bench/capacity
 
 bench-growth: ## plots how costs grow with items, callers, connections, threads and replicas
-	$(call prepare,build run bench growth,build)
+	$(call prepare,build run bench plot,build)
 	@exec tests/bench/growth
 
 bench-peers: ## compares the service's rates with those of a Go and a Java program, and with pgbench's
@@ -183,7 +183,7 @@ storm: ## flips toggles at random for 200 s under load, crashes included
 	@exec tests/storm/run
 
 soak: ## load, toggles, kills, database restarts for an hour: nothing may grow; SOAK_SECONDS=240: shorter
-	$(call prepare,build run test soak,build)
+	$(call prepare,build run test plot,build)
 	@exec tests/storm/soak
 
 storm-deadlines: ## sends 1,000 requests a second for 20 s, all beyond their deadlines

@@ -157,7 +157,7 @@ def test_no_descriptor_is_left(start_service):
     """The limit falls to what is open: accept() fails. It is tried again, with pauses and few words, until there is
     room."""
     service = start_service(pool_min=3)
-    wait_for(lambda: service.pool_counts()["idle"] == 3, "all are connected")  # later no descriptor would be left for them
+    wait_for(lambda: service.pool_counts()["idle"] == 3, "all are connected")  # later none is left for them
     pid = service.process.pid
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     fds = len(os.listdir(f"/proc/{pid}/fd"))
