@@ -29,7 +29,9 @@ SERIES = {
 
 
 def brief(value):
-    """Three digits, or all before the point."""
+    """Three digits, or all before the point; a dash for None."""
+    if value is None:
+        return "-"
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
