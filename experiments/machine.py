@@ -11,16 +11,18 @@ def machine():
     return {"cpus": len(os.sched_getaffinity(0)), "load_average": round(os.getloadavg()[0], 1)}
 
 
+def processor_ticks():
+    """The ticks of all processors since the machine's start: all, and those idle or waiting for a disk."""
+    with open("/proc/stat", encoding="ascii") as file:
+        ticks = [int(field) for field in file.readline().split()[1:9]]
+    return sum(ticks), ticks[3] + ticks[4]
+
+
 def busy_share(seconds=1.0):
     """The share of the processors' time that other work takes, 0..1, while nothing of the experiment runs."""
-    def spent():
-        with open("/proc/stat", encoding="ascii") as file:
-            ticks = [int(field) for field in file.readline().split()[1:9]]
-        return sum(ticks), ticks[3] + ticks[4]  # all, and those idle or waiting for a disk
-
-    all_before, idle_before = spent()
+    all_before, idle_before = processor_ticks()
     time.sleep(seconds)  # the measurement
-    all_after, idle_after = spent()
+    all_after, idle_after = processor_ticks()
     return round(1 - (idle_after - idle_before) / max(1, all_after - all_before), 3)
 
 
