@@ -158,9 +158,29 @@ static bool prepare(struct db_conn *conn, const struct db_statement *statement, 
                   ? finish(conn, deadline_ns, &result, failure) && judge(conn, &result, failure)
                   : db_conn_broken(conn, failure);
     PQclear(result);
-    if (!ok)
-        failure->kind = FAILURE_UNAVAILABLE; /* any error here makes the connection useless */
-    return ok;
+    if (ok)
+        return true;
+    if (db_failure_is_about_schema(failure)) {
+        conn->refused[conn->refused_count++] = statement->name;
+        return true;
+    }
+    failure->kind = FAILURE_UNAVAILABLE; /* makes the connection useless */
+    return false;
+}
+
+/* A statement that does not fit the schema fails where it is used, and the others are of use. False
+ * where none fits: DATABASE, with the last one's error. */
+static bool prepare_all(struct db_conn *conn, const struct db_conn_config *config,
+                        int64_t deadline_ns, struct failure *failure)
+{
+    assert(config->statement_count <= DB_CONN_MAX_STATEMENTS);
+    for (size_t i = 0; i < config->statement_count; i++)
+        if (!prepare(conn, &config->statements[i], deadline_ns, failure))
+            return false;
+    if (config->statement_count > 0 && conn->refused_count == config->statement_count)
+        return false;
+    failure->kind = FAILURE_NONE;
+    return true;
 }
 
 /* Without a receiver libpq prints notices on stderr, among our lines of JSON. */
@@ -224,8 +244,8 @@ struct db_conn *db_conn_open(const struct db_conn_config *config, int64_t deadli
     bool ok = begin_connect(conn, config, failure) &&
               connect_until(conn, deadline_ns, interrupt_fd, failure) &&
               finish_connect(conn, failure);
-    for (size_t i = 0; ok && !conn->unprepared && i < config->statement_count; i++)
-        ok = prepare(conn, &config->statements[i], deadline_ns, failure);
+    if (ok && !conn->unprepared)
+        ok = prepare_all(conn, config, deadline_ns, failure);
     if (!ok) {
         db_conn_close(conn);
         return NULL;

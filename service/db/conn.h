@@ -50,10 +50,15 @@ struct db_value {
 struct db_value db_value_int8(int64_t value);
 struct db_value db_value_float8(double value);
 
+/* Whether the server finds that a statement does not fit the schema: an undefined or mistyped
+ * table, column or operator (SQLSTATE class 42). */
+bool db_failure_is_about_schema(const struct failure *failure);
+
 /* Connects and prepares the statements, unless `unprepared`. NULL and `failure` (UNAVAILABLE, with
  * the SQLSTATE where the server gave one) when that cannot be done by `deadline_ns`, or when
- * `interrupt_fd` (-1: none) becomes readable. Looking up a host name may block beyond it. The
- * caller owns the result. */
+ * `interrupt_fd` (-1: none) becomes readable. Looking up a host name may block beyond it. A
+ * statement that does not fit the schema is left unprepared: its execution tells why. Where none
+ * fits: NULL, DATABASE. The caller owns the result. */
 struct db_conn *db_conn_open(const struct db_conn_config *config, int64_t deadline_ns,
                              int interrupt_fd, struct failure *failure)
     __attribute__((warn_unused_result));

@@ -12,15 +12,18 @@
 
 #define DB_CONN_ADDRESS_SIZE   160
 #define DB_CONN_MAX_PARAMETERS 4 /* of a statement */
+#define DB_CONN_MAX_STATEMENTS 4 /* prepared on a connection */
 
 struct db_conn {
     PGconn *pg;
     _Atomic enum db_conn_state state; /* the owner writes it; others may read */
     int interrupt_fd;                 /* readable: a wait for this connection is to end */
-    int socket_copy;     /* outlives libpq's own, so it shows when the server lets go; -1 before the
-                            connection is made */
-    bool unprepared;     /* as in the config, or since they were given up */
-    bool is_replaceable; /* as in the config */
+    int socket_copy; /* outlives libpq's own, so it shows when the server lets go; -1 before the
+                        connection is made */
+    bool unprepared; /* as in the config, or since they were given up */
+    const char *refused[DB_CONN_MAX_STATEMENTS]; /* names of those that do not fit the schema */
+    size_t refused_count;
+    bool is_replaceable;                /* as in the config */
     struct db_preparing *preparing;     /* as in the config */
     int64_t opened_ns;                  /* when the connect began */
     enum db_conn_state spoiled;         /* BROKEN or OUTDATED after such an error; else IDLE */

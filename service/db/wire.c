@@ -166,6 +166,23 @@ bool db_conn_may_write(const struct db_conn *conn, int64_t deadline_ns, struct f
                        "connection(%s) failed to write: context deadline exceeded", conn->address);
 }
 
+/* "42P05", a statement that is there already, is about the connection (state_after()). */
+bool db_failure_is_about_schema(const struct failure *failure)
+{
+    return failure->kind == FAILURE_DATABASE && strncmp(failure->sqlstate, "42", 2) == 0 &&
+           strcmp(failure->sqlstate, "42P05") != 0;
+}
+
+static bool is_prepared(const struct db_conn *conn, const struct db_statement *statement)
+{
+    if (conn->unprepared)
+        return false;
+    for (size_t i = 0; i < conn->refused_count; i++)
+        if (strcmp(conn->refused[i], statement->name) == 0)
+            return false;
+    return true;
+}
+
 bool db_conn_send(struct db_conn *conn, const struct db_statement *statement,
                   const struct db_value *parameters)
 {
@@ -180,7 +197,7 @@ bool db_conn_send(struct db_conn *conn, const struct db_statement *statement,
         lengths[i] = sizeof parameters[i].bytes;
         formats[i] = BINARY;
     }
-    if (conn->unprepared)
+    if (!is_prepared(conn, statement))
         return PQsendQueryParams(conn->pg, statement->sql, statement->parameter_count,
                                  statement->parameter_types, values, lengths, formats, BINARY) == 1;
     return PQsendQueryPrepared(conn->pg, statement->name, statement->parameter_count, values,

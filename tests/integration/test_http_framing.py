@@ -131,6 +131,14 @@ def test_answers_are_what_they_are_called(shared):
 
 LIBRARYS = {
     "a bare line feed": ("GET /healthz HTTP/1.1\nHost: x\n\n", [200, 200]),
+    "a NUL in a value": (request("X: a\0b", method="GET", path="/healthz"), [200, 200]),
+    "a carriage return in a value": (request("X: a\rb", method="GET", path="/healthz"), [200, 200]),
+    "a folded line": (request("X: a\r\n b", method="GET", path="/healthz"), [200, 200]),
+    "a folded length": (request("Content-Length:\r\n 2", method="GET", path="/healthz", body="{}"), [200, 200]),
+    "a header without a name": (request(": a", method="GET", path="/healthz"), [200, 200]),
+    "a header without a colon": (request("X", method="GET", path="/healthz"), [400]),
+    "two spaces before the target": ("GET  /healthz HTTP/1.1\r\nHost: x\r\n\r\n", [200, 200]),
+    "a tab before the target": ("GET\t/healthz HTTP/1.1\r\nHost: x\r\n\r\n", [400]),
     "no version": ("GET /healthz\r\nHost: x\r\n\r\n", [400]),
     # Of these it sends the header twice, and then closes.
     "a negative length": (request("Content-Length: -1"), [400, 400]),

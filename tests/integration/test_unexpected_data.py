@@ -1,5 +1,7 @@
 """Data and columns that the service does not expect. Whatever the database holds, the answer is right or an error that
 names the column; it is the same for each value of `query`, and the process lives on."""
+import contextlib
+
 import pytest
 
 import toggle_table
@@ -55,6 +57,22 @@ TYPES = {
                     "column video.title has the wrong type: oid 17 instead of 25 (text)"),
     "ids int4": ("feed", "video_ids", "int4[]", "int8[]",
                  "column feed.video_ids has the wrong type: oid 23 instead of 20 (int8)"),
+    # no operator compares a video's id with these
+    "ids text": ("feed", "video_ids", "text[]", "int8[] USING video_ids::int8[]",
+                 "column feed.video_ids has the wrong type: oid 25 instead of 20 (int8)"),
+    "id text": ("video", "id", "text", "int8 USING id::int8", "42883 operator does not exist: text = bigint"),
+}
+# {name: (statements, their undoing, the message; None: all is right)}
+SCHEMAS = {
+    "no title": ("ALTER TABLE video RENAME title TO name", "ALTER TABLE video RENAME name TO title",
+                 "42703 column v.title does not exist"),
+    "no select": ("REVOKE SELECT ON video FROM flashover_app", "GRANT SELECT ON video TO flashover_app",
+                  "42501 permission denied for table video"),
+    "ids of a domain": ("CREATE DOMAIN ids AS int8[]; ALTER TABLE feed ALTER video_ids TYPE ids",
+                        "ALTER TABLE feed ALTER video_ids TYPE int8[]; DROP DOMAIN ids", None),
+    "title varchar": ("ALTER TABLE video ALTER title TYPE varchar(200)", "ALTER TABLE video ALTER title TYPE text", None),
+    **{name: (f"ALTER TABLE {table} ALTER {column} TYPE {wrong}", f"ALTER TABLE {table} ALTER {column} TYPE {right}", message)
+       for name, (table, column, wrong, right, message) in TYPES.items()},
 }
 
 
@@ -73,12 +91,14 @@ def broken_row(request, server):
     server.query(RESTORE, role="owner")
 
 
-@pytest.fixture
-def broken_type(request, server):
-    table, column, wrong, right, message = TYPES[request.param]
-    server.query(f"ALTER TABLE {table} ALTER {column} TYPE {wrong}", role="owner")
-    yield message
-    server.query(f"ALTER TABLE {table} ALTER {column} TYPE {right}", role="owner")
+@contextlib.contextmanager
+def changed_schema(server, name):
+    statements, undoing, message = SCHEMAS[name]
+    server.query(statements, role="owner")
+    try:
+        yield message
+    finally:
+        server.query(undoing, role="owner")
 
 
 def check_every_variant_fails(service, message):
@@ -99,7 +119,34 @@ def test_a_row_that_does_not_fit(broken_row, server):
             check_feed(service.feed(FEED + 1, items=ITEMS), FEED + 1, ITEMS)
 
 
-@pytest.mark.parametrize("broken_type", TYPES, indirect=True)
-def test_a_column_of_another_type(broken_type, server):
-    with Service(server, map="mutex") as service:
-        check_every_variant_fails(service, broken_type)
+def check_every_variant(service, message):
+    if message:
+        check_every_variant_fails(service, message)
+    for query in QUERIES if not message else ():
+        service.patch(query=query)
+        check_feed(service.feed(FEED, items=ITEMS), FEED, ITEMS)
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_a_schema_that_does_not_fit(server, name):
+    with changed_schema(server, name) as message, Service(server, map="mutex") as service:
+        check_every_variant(service, message)
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_a_schema_that_changes_under_a_warm_pool(server, name):
+    """A connection may once say that a plan is outdated. Then all is as with a new service, and after the repair as
+    before."""
+    def outdate(service):
+        for query in QUERIES:
+            service.patch(query=query)
+            wait_for(lambda: "0A000" not in service.feed(FEED, items=ITEMS).body.decode(), "its plans are made anew")
+
+    with Service(server, map="mutex", pool_size=2, pool_min=2) as service:
+        check_every_variant(service, None)
+        with changed_schema(server, name) as message:
+            outdate(service)
+            check_every_variant(service, message)
+            assert service.public.try_status("/readyz") == 200
+        outdate(service)
+        check_every_variant(service, None)

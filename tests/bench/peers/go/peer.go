@@ -45,7 +45,7 @@ const (
 		`WITH ORDINALITY AS ids(id, position) ON true WHERE f.id = $1 ORDER BY ids.position`
 	videoSQL = `SELECT v.id, v.views, v.likes, v.title FROM video v WHERE v.id = $1`
 	feedSQL  = `SELECT v.id, v.views, v.likes, v.title FROM feed f JOIN video v ON v.id = ANY (f.video_ids[1:$2::int]) ` +
-		`WHERE f.id = $1 AND pg_typeof(f.video_ids) = 'bigint[]'::regtype`
+		`WHERE f.id = $1 AND pg_typeof(f.video_ids[1:1]) = 'bigint[]'::regtype`
 )
 
 // withLatency makes a statement sleep once in the server, as the service's statements do.

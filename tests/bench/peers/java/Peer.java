@@ -52,7 +52,7 @@ public final class Peer {
         listSql = withLatency("SELECT ids.id, ids.position FROM " + LIST + "WHERE f.id = ? ORDER BY ids.position", latencyS);
         videoSql = withLatency("SELECT v.id, v.views, v.likes, v.title FROM video v WHERE v.id = ?", latencyS);
         feedSql = withLatency("SELECT v.id, v.views, v.likes, v.title FROM feed f JOIN video v ON v.id = ANY (f.video_ids[1:?::int]) "
-            + "WHERE f.id = ? AND pg_typeof(f.video_ids) = 'bigint[]'::regtype", latencyS);
+            + "WHERE f.id = ? AND pg_typeof(f.video_ids[1:1]) = 'bigint[]'::regtype", latencyS);
 
         URI url = URI.create(System.getenv("FLASHOVER_DATABASE_URL"));
         String[] login = url.getUserInfo().split(":", 2);
