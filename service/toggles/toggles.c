@@ -2,6 +2,7 @@
 
 #include "common/check.h"
 #include "common/log.h"
+#include "common/text.h"
 
 static const char *const origin_names[] = {"default", "option", "database"};
 
@@ -35,6 +36,24 @@ static void log_change(enum toggle toggle, int from, int to, enum toggle_origin 
                        "origin", origin_names[origin]));
 }
 
+/* At most this much of a stored name or value is written. */
+#define SHOWN_BYTES 40
+
+/* A table can hold any number of rows, of any size, and all are read after each change. `choices`:
+ * NULL where the toggle is unknown. */
+static void log_unknown(const char *message, const char *toggle, const char *value,
+                        const char *choices)
+{
+    static struct log_limit limit;
+    char shown_toggle[SHOWN_BYTES + 1];
+    char shown_value[SHOWN_BYTES + 1];
+    text_one_line(toggle, shown_toggle, sizeof shown_toggle);
+    text_one_line(value, shown_value, sizeof shown_value);
+    log_line_limited(&limit, LOG_WARN, message,
+                     json_pack("{s:s, s:s, s:s*}", "toggle", shown_toggle, "value", shown_value,
+                               "choices", choices));
+}
+
 /* The stored value's index, or -1 where there is no row or none that we understand. */
 static int stored_index(const json_t *stored, enum toggle toggle)
 {
@@ -43,9 +62,8 @@ static int stored_index(const json_t *stored, enum toggle toggle)
         return -1;
     int index = toggle_value_index(toggle, value);
     if (index < 0)
-        log_line(LOG_WARN, "the database has an unknown value for a toggle",
-                 json_pack("{s:s, s:s, s:s}", "toggle", toggle_definitions[toggle].name, "value",
-                           value, "choices", toggle_definitions[toggle].choices));
+        log_unknown("the database has an unknown value for a toggle",
+                    toggle_definitions[toggle].name, value, toggle_definitions[toggle].choices);
     return index;
 }
 
@@ -59,8 +77,8 @@ void toggles_apply(struct toggles *toggles, const json_t *stored)
     assert(json_is_object(stored));
     json_object_foreach ((json_t *)(uintptr_t)stored, name, value) {
         if (toggle_by_name(name) == TOGGLES)
-            log_line(LOG_WARN, "the database has an unknown toggle",
-                     json_pack("{s:s}", "toggle", name));
+            log_unknown("the database has an unknown toggle", name,
+                        json_is_string(value) ? json_string_value(value) : "", NULL);
     }
     for (enum toggle toggle = 0; toggle < TOGGLES; toggle++) {
         index[toggle] = stored_index(stored, toggle);

@@ -172,6 +172,19 @@ def test_rows_that_make_no_sense_are_passed_over(start_service, postgres):
     assert service.toggles()["query"] == ("per_item", "database")
 
 
+def test_many_and_long_rows_do_not_flood_the_log(start_service, postgres):
+    service = start_service()
+    before = len(service.log())
+    postgres.query("INSERT INTO toggle (name, value) SELECT 'unknown ' || i, repeat('x', 1000) FROM generate_series(1, 5000) i;"
+                   "INSERT INTO toggle (name, value) VALUES ('query', repeat('y', 1000000))", role="owner")
+    service.patch(map="slots")
+    wait_values(service, map="slots", query="batched")
+    assert "the database has an unknown toggle" in service.log()
+    assert len(service.log()) - before < 20_000
+    service.patch(query="per_item")
+    wait_values(service, query="per_item")
+
+
 def test_a_lost_control_connection_is_made_again_and_the_table_read(start_service, postgres):
     """The service reads after the reconnect what changed meanwhile."""
     service = start_service()
