@@ -150,3 +150,17 @@ def test_a_schema_that_changes_under_a_warm_pool(server, name):
             assert service.public.try_status("/readyz") == 200
         outdate(service)
         check_every_variant(service, None)
+
+
+def test_a_service_without_its_tables_is_not_ready_until_they_are_there(server):
+    server.query("ALTER TABLE video RENAME TO video_away; ALTER TABLE feed RENAME TO feed_away", role="owner")
+    try:
+        with Service(server, wait="alive") as service:
+            wait_for(lambda: "42P01" in service.log(), "a connect has failed")
+            assert service.public.try_status("/readyz") == 503
+            assert service.feed(FEED, items=ITEMS).status == 503
+            server.query("ALTER TABLE video_away RENAME TO video; ALTER TABLE feed_away RENAME TO feed", role="owner")
+            wait_for(lambda: service.public.try_status("/readyz") == 200, "ready")
+            check_feed(service.feed(FEED, items=ITEMS), FEED, ITEMS)
+    finally:
+        server.query("ALTER TABLE IF EXISTS video_away RENAME TO video; ALTER TABLE IF EXISTS feed_away RENAME TO feed", role="owner")
