@@ -59,10 +59,11 @@ def test_a_stall_is_seen_from_the_intended_start(run):
 
 
 def test_a_generator_that_was_frozen_says_so(run, tmp_path):
-    """After 0.7 s of SIGSTOP it sends the late requests at once, and counts their wait as latency."""
+    """After 0.7 s of SIGSTOP it sends the late requests at once, and counts their wait as latency. They are few, so that
+    the server itself answers soon."""
     with StallServer(items=ITEMS) as server:
         path = tmp_path / "frozen.json"
-        process = start_loadtest("run", "--url", server.base, "--items", ITEMS, "--rate", 100, "--duration", 2,
+        process = start_loadtest("run", "--url", server.base, "--items", ITEMS, "--rate", 20, "--duration", 4,
                                  "--json", path)
         wait_for(lambda: server.count >= 20)
         process.send_signal(signal.SIGSTOP)
@@ -72,7 +73,7 @@ def test_a_generator_that_was_frozen_says_so(run, tmp_path):
         out, _ = process.communicate(timeout=DEADLINE_S)
     result = json.loads(path.read_text())
     check_ledger(result)
-    assert result["ledger"]["ok"] == 200
+    assert result["ledger"]["ok"] == 80
     assert result["latency_ms"]["lag"]["max"] > 600
     assert result["latency_ms"]["response"]["max"] > 600 > result["latency_ms"]["service"]["p90"]
     assert result["verdict"]["status"] == "INVALID" and process.returncode == 111

@@ -158,6 +158,31 @@ static void test_broken_connections_are_replaced(void **state)
     close_pool(&fixture);
 }
 
+/* Also where no connect has failed: a connect that began before the clear may succeed after it. */
+static void test_a_pool_that_refuses_checkouts_is_cut_off(void **state)
+{
+    struct fixture fixture;
+    struct failure failure;
+    struct db_slot *slot;
+    const struct db_checkout request = in_time();
+    const struct failure cause = {.kind = FAILURE_DATABASE, .message = "told to"};
+    (void)state;
+    open_pool(&fixture, 2, 1, 100);
+    slot = checkout(&fixture);
+    db_pool_checkin(fixture.pool, &slot);
+    assert_false(db_pool_is_cut_off(fixture.pool, &failure));
+    stub_set_gate(&fixture.stub, true);
+    db_pool_clear(fixture.pool, &cause, false);
+    assert_false(db_pool_checkout(fixture.pool, &request, &slot, &failure));
+    assert_true(db_pool_is_cut_off(fixture.pool, &failure));
+    assert_non_null(strstr(failure.message, "told to"));
+    stub_set_gate(&fixture.stub, false);
+    wait_until(!db_pool_is_cut_off(fixture.pool, &failure));
+    slot = checkout(&fixture);
+    db_pool_checkin(fixture.pool, &slot);
+    close_pool(&fixture);
+}
+
 static void test_connecting_blocks_nobody_and_is_bounded(void **state)
 {
     enum { CUSTOMERS = 6 };
@@ -342,6 +367,7 @@ int main(void)
         cmocka_unit_test(test_busy_connection_is_drained_and_reused),
         cmocka_unit_test(test_connection_that_does_not_drain_is_replaced),
         cmocka_unit_test(test_broken_connections_are_replaced),
+        cmocka_unit_test(test_a_pool_that_refuses_checkouts_is_cut_off),
         cmocka_unit_test(test_connecting_blocks_nobody_and_is_bounded),
         cmocka_unit_test(test_failed_connect_refuses_waiters_and_recovers),
         cmocka_unit_test(test_failed_connect_lets_waiters_hope_for_a_check_in),
