@@ -125,9 +125,9 @@ void *db_slot_connection(const struct db_slot *slot);
  * and checked out. Takes the pool's lock; does not block. */
 void db_pool_checkin(struct db_pool *pool, struct db_slot **slot);
 
-/* Whether no query can be made, with *failure: no connection is open and the last connect failed, or
- * the pool was cleared and no connect of its new generation has succeeded yet. Load alone never has
- * that effect. */
+/* Whether no query can be made, with *failure: no connection is open and the last connect failed,
+ * or the pool was cleared and no connect of its new generation has succeeded yet. Load alone never
+ * has that effect. */
 bool db_pool_is_cut_off(struct db_pool *pool, struct failure *failure);
 
 /* A consistent picture of the counts. */

@@ -59,8 +59,8 @@ def test_a_stall_is_seen_from_the_intended_start(run):
 
 
 def test_a_generator_that_was_frozen_says_so(run, tmp_path):
-    """After 0.7 s of SIGSTOP it sends the late requests at once, and counts their wait as latency. They are few, so that
-    the server itself answers soon."""
+    """After 0.7 s of SIGSTOP it sends the late requests at once, and counts their wait as latency. They are few, so
+    that the server itself answers soon."""
     with StallServer(items=ITEMS) as server:
         path = tmp_path / "frozen.json"
         process = start_loadtest("run", "--url", server.base, "--items", ITEMS, "--rate", 20, "--duration", 4,
