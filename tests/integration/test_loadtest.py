@@ -34,6 +34,8 @@ def test_threads_share_one_schedule(run):
     assert len(set(feeds[1])) > 50
 
 
+@pytest.mark.long
+@pytest.mark.alone
 def test_a_stall_is_seen_from_the_intended_start(run):
     """T1 of the selftest, shortened: requests that arrive in [1 s, 1.6 s) are held until 1.6 s. At 100 req/s for 3 s,
     60 requests wait 600, 590, … 10 ms. With the stall S and the duration D, L(q) = S - (1-q) D for q > 1 - S/D."""
