@@ -18,4 +18,6 @@ PGPASSWORD=$(<"$SECRETS/database/superuser")
     cat /flashover/deploy/create-roles.sql /flashover/deploy/observe/create-monitor.sql
 } | PGDATABASE=postgres PGOPTIONS='-c client_min_messages=warning' psql --no-psqlrc --quiet --no-password
 
-PGDATABASE=flashover exec /flashover/migrations/migrate up
+export PGDATABASE=flashover
+/flashover/migrations/migrate up
+psql --no-psqlrc --quiet --no-password --command 'GRANT SELECT ON event TO flashover_monitor'
