@@ -3,6 +3,8 @@
 #include "common/check.h"
 #include "common/client/readiness.h"
 #include "common/clock.h"
+#include "common/options.h"
+#include "loadtest/base/processors.h"
 #include "loadtest/capacity/trial.h"
 #include "loadtest/report/live_view.h"
 
@@ -85,8 +87,10 @@ static const struct capacity_trial *run_once(struct session *session, double rat
     struct load_watch watch = live_view_watch(&view, label);
     if (!view.is_terminal)
         watch.on_progress = NULL; /* a line a trial is enough for a file */
+    double busy_s = processors_busy_s();
     bool done = load_run_execute(&capacity->plan.load, scrape, SETTLE_NS, session->stop, &watch,
                                  &result, session->why, session->why_size);
+    busy_s = processors_busy_s() - busy_s;
     live_view_clear(&view);
     if (!done)
         return NULL;
@@ -94,6 +98,8 @@ static const struct capacity_trial *run_once(struct session *session, double rat
     struct capacity_trial *trial = &capacity->trials[capacity->trial_count];
     *trial = (struct capacity_trial){.phase = phase, .rate_per_s = rate_per_s};
     capacity_trial_take(trial, &capacity->plan, &result);
+    bool is_here = options_is_loopback(capacity->plan.load.target.host);
+    trial->processor_s = is_here && trial->ok > 0 ? busy_s / (double)trial->ok : (double)NAN;
     if (result.has_service)
         capacity->service = result.service.last;
     bool stopped = result.stop_reason != 0;
@@ -168,9 +174,12 @@ static void sum_up(struct capacity *capacity)
         best = capacity->trial_count > 0 ? &capacity->trials[0] : NULL;
     capacity->hold_s = best ? best->hold_s : (double)NAN;
     capacity->uses_per_request = best ? best->uses_per_request : (double)NAN;
+    capacity->processor_s = best ? best->processor_s : (double)NAN;
+    capacity->processors = processors_count();
 }
 
-/* P / (uses * h): F + 1 uses a request in per_item, one in batched; counted, not believed. */
+/* P / (uses * h): F + 1 uses a request in per_item, one in batched; counted, not believed. And the
+ * processors' bound. */
 static void predict(struct capacity *capacity)
 {
     double uses = round(capacity->uses_per_request);
@@ -181,6 +190,8 @@ static void predict(struct capacity *capacity)
         .request_timeout_s = capacity->service.request_timeout_s,
         .rate_per_s = 2 * capacity->sustainable.lower_per_s,
         .per_item = uses > 1,
+        .processors = capacity->processors,
+        .processor_s = capacity->processor_s,
     };
     capacity->predicted = prediction_compute(&input);
 }

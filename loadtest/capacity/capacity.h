@@ -39,6 +39,7 @@ struct capacity_trial {
     unsigned crashes;
     double hold_s;                     /* mean time that a connection was used */
     double uses_per_request;           /* checkouts for each request */
+    double processor_s;                /* of this machine, a request; set by who runs the trial */
     char reason[CAPACITY_REASON_SIZE]; /* why it did not pass; "" when it did */
     /* CAPACITY_OVERLOAD only: from the end of the overload until answers were good again. */
     double recovery_s;
@@ -63,10 +64,12 @@ struct capacity {
     struct capacity_bounds sustainable;
     double saturation_per_s; /* the highest goodput of all trials */
     double collapse_per_s;   /* the lowest offered rate with less than half of that; NAN: none */
-    struct prediction predicted; /* from the connection's measured use time; see prediction_known */
+    struct prediction predicted; /* from what was measured; NAN where that is unknown */
     struct service_sample service;
     double hold_s;           /* measured at the highest rate that passed */
     double uses_per_request; /* likewise */
+    double processor_s;  /* likewise; of all programs. NAN: the service is not on this machine */
+    unsigned processors; /* that this machine has */
 };
 
 /* Runs everything, or as much as was possible until `stop`; each trial is printed on stderr. False

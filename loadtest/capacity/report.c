@@ -77,21 +77,27 @@ static void add_recovery(struct text *out, const struct capacity *capacity)
 
 static void add_prediction(struct text *out, const struct capacity *capacity)
 {
-    double predicted = capacity->predicted.capacity_per_s;
+    const struct prediction *predicted = &capacity->predicted;
     double lower = capacity->sustainable.lower_per_s;
-    if (isnan(predicted)) {
+    double paper = fmin(predicted->capacity_per_s, predicted->by_processors_per_s);
+    if (isnan(predicted->capacity_per_s))
         text_add(out, "on paper          unknown without the service's metrics (--admin-url)\n");
-        return;
-    }
-    text_addf(out,
-              "on paper          P / (checkouts * h) = %.0f / (%.0f * %.2f ms) = %.4g req/s, pool "
-              "alone\n",
-              capacity->service.pool_max, round(capacity->uses_per_request), capacity->hold_s * 1e3,
-              predicted);
-    if (lower > 0 && isfinite(capacity->sustainable.upper_per_s))
-        text_addf(out, "                  measured / on paper = %.2f%s\n", lower / predicted,
-                  lower < 0.8 * predicted ? ": something else binds before the pool (the CPU?)"
-                                          : "");
+    else
+        text_addf(out,
+                  "on paper          P / (checkouts * h) = %.0f / (%.0f * %.2f ms) = %.4g req/s by "
+                  "connections\n",
+                  capacity->service.pool_max, round(capacity->uses_per_request),
+                  capacity->hold_s * 1e3, predicted->capacity_per_s);
+    if (!isnan(predicted->by_processors_per_s))
+        text_addf(out,
+                  "                  processors / their time a request = %u / %.3g ms = %.4g req/s "
+                  "by processors\n",
+                  capacity->processors, capacity->processor_s * 1e3,
+                  predicted->by_processors_per_s);
+    if (!isnan(predicted->capacity_per_s) && lower > 0 &&
+        isfinite(capacity->sustainable.upper_per_s))
+        text_addf(out, "                  measured / the lowest on paper = %.2f%s\n", lower / paper,
+                  lower < 0.8 * paper ? ": something else binds first" : "");
 }
 
 void capacity_report_write(struct text *out, const struct capacity *capacity)
@@ -115,14 +121,15 @@ static json_t *trial_json(const struct capacity_trial *trial)
                                        trial->recovery_is_at_least)
                            : json_null();
     return json_pack(
-        "{s:s, s:f, s:f, s:b, s:b, s:o, s:f, s:f, s:b, s:I, s:I, s:i, s:o, s:o, s:s, s:o}", "phase",
-        capacity_phase_name(trial->phase), "rate", trial->rate_per_s, "duration_s",
+        "{s:s, s:f, s:f, s:b, s:b, s:o, s:f, s:f, s:b, s:I, s:I, s:i, s:o, s:o, s:o, s:s, s:o}",
+        "phase", capacity_phase_name(trial->phase), "rate", trial->rate_per_s, "duration_s",
         trial->duration_s, "passed", trial->passed, "invalid", trial->invalid, "goodput",
         json_real_or_null(trial->goodput_per_s), "p50_ms", trial->p50_ms, "p99_ms", trial->p99_ms,
         "p99_at_least", trial->p99_is_at_least, "scheduled", (json_int_t)trial->scheduled, "ok",
         (json_int_t)trial->ok, "crashes", (int)trial->crashes, "hold_ms",
         json_real_or_null(trial->hold_s * 1e3), "uses_per_request",
-        json_real_or_null(trial->uses_per_request), "reason", trial->reason, "recovery", recovery);
+        json_real_or_null(trial->uses_per_request), "processor_ms",
+        json_real_or_null(trial->processor_s * 1e3), "reason", trial->reason, "recovery", recovery);
 }
 
 json_t *capacity_report_json(const struct capacity *capacity)
@@ -135,10 +142,13 @@ json_t *capacity_report_json(const struct capacity *capacity)
     for (size_t i = 0; i < capacity->plan.slos.count; i++)
         json_array_append_new(slos, json_string(capacity->plan.slos.items[i].text));
     json_t *prediction = json_pack(
-        "{s:o, s:o, s:o, s:o}", "pool_size", json_real_or_null(capacity->service.pool_max),
-        "uses_per_request", json_real_or_null(capacity->uses_per_request), "hold_ms",
+        "{s:o, s:o, s:o, s:o, s:i, s:o, s:o}", "pool_size",
+        json_real_or_null(capacity->service.pool_max), "uses_per_request",
+        json_real_or_null(capacity->uses_per_request), "hold_ms",
         json_real_or_null(capacity->hold_s * 1e3), "rate",
-        json_real_or_null(capacity->predicted.capacity_per_s));
+        json_real_or_null(capacity->predicted.capacity_per_s), "processors",
+        (int)capacity->processors, "processor_ms", json_real_or_null(capacity->processor_s * 1e3),
+        "rate_by_processors", json_real_or_null(capacity->predicted.by_processors_per_s));
     return json_pack("{s:s, s:b, s:b, s:o, s:[o, o], s:f, s:o, s:o, s:o, s:o}", "url",
                      capacity->plan.load.target.url, "complete", capacity->complete,
                      "upper_invalid", capacity->upper_invalid, "slo", slos, "sustainable_rate",

@@ -45,6 +45,8 @@ static void take_cell(struct matrix *matrix, struct matrix_cell *cell)
         .request_timeout_s = known ? last->request_timeout_s : (double)NAN,
         .rate_per_s = schedule_mean_rate(&matrix->plan.load.schedule),
         .per_item = cell->kind->per_item,
+        .processors = (double)NAN,
+        .processor_s = (double)NAN,
     };
     cell->nominal = prediction_compute(&input);
     input.hold_s = cell->measured_hold_s;

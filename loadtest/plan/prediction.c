@@ -14,6 +14,8 @@ struct prediction prediction_compute(const struct prediction_input *input)
         first = NAN;
     else if (offered > capacity)
         first = input->request_timeout_s * offered / (offered - capacity);
-    return (struct prediction){
-        .capacity_per_s = capacity, .alone_s = hold_s + rounds * hold_s, .first_timeout_s = first};
+    return (struct prediction){.capacity_per_s = capacity,
+                               .alone_s = hold_s + rounds * hold_s,
+                               .first_timeout_s = first,
+                               .by_processors_per_s = input->processors / input->processor_s};
 }

@@ -55,6 +55,10 @@ def test_the_highest_rate_is_never_passed(tmp_path):
     assert "NOT COMPLETE" in out
     if all(trial["passed"] for trial in result["trials"]):
         assert result["sustainable_rate"] == [30, None] and "at least 30 req/s" in out
+    paper = result["prediction"]
+    assert paper["rate"] is None, "without the service's metrics nothing is known of its connections"
+    assert paper["rate_by_processors"] == pytest.approx(1e3 * paper["processors"] / paper["processor_ms"])
+    assert 0 < paper["processor_ms"] < 1e3 * paper["processors"] and "req/s by processors" in out
 
 
 @pytest.mark.long

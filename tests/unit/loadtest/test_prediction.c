@@ -80,6 +80,19 @@ static void test_up_to_its_capacity_nothing_times_out(void **state)
     assert_close(prediction_compute(&input).first_timeout_s, 402);
 }
 
+static void test_processors_bind_by_the_time_that_a_request_takes_of_them(void **state)
+{
+    (void)state;
+    struct prediction_input input = small();
+    input.processors = 2;
+    input.processor_s = 0.05;
+    assert_close(prediction_compute(&input).by_processors_per_s, 40);
+    input.pool_size = (double)NAN; /* not needed */
+    assert_close(prediction_compute(&input).by_processors_per_s, 40);
+    input.processor_s = (double)NAN;
+    assert_true(isnan(prediction_compute(&input).by_processors_per_s));
+}
+
 static void test_what_the_input_lacks_is_not_made_up(void **state)
 {
     (void)state;
@@ -110,6 +123,7 @@ int main(void)
         cmocka_unit_test(test_alone_a_request_goes_through_the_pool_in_rounds),
         cmocka_unit_test(test_the_first_timeout_comes_sooner_the_more_is_offered),
         cmocka_unit_test(test_up_to_its_capacity_nothing_times_out),
+        cmocka_unit_test(test_processors_bind_by_the_time_that_a_request_takes_of_them),
         cmocka_unit_test(test_what_the_input_lacks_is_not_made_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
