@@ -4,7 +4,8 @@
  * without one Host is a name of this machine. A change by a cookie has an Origin.
  *
  * Input: a byte of flags (1, 2, 4: Host, Origin, Sec-Fetch-Site are there; 8: the port has a token;
- * 16: the method changes something; 32: the token came by a cookie), then the three, each up to a line feed.
+ * 16: the method changes something; 32: the token came by a cookie), then the three, each up to a
+ * line feed.
  */
 #include "common/http/token.h"
 
