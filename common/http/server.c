@@ -4,10 +4,10 @@
 #include "common/clock.h"
 #include "common/http/acceptor.h"
 #include "common/http/framing.h"
+#include "common/http/guard.h"
 #include "common/http/listen.h"
 #include "common/http/response.h"
 #include "common/http/route.h"
-#include "common/http/token.h"
 #include "common/log.h"
 
 #include <errno.h>
@@ -126,24 +126,6 @@ unsigned http_request_argument(const struct http_request *request, const char *n
     return search.found;
 }
 
-static bool token_is_right(const struct http_server *server, struct MHD_Connection *connection)
-{
-    const char *given = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Authorization");
-    return !server->config.token || http_token_matches(server->config.token, given);
-}
-
-static bool is_strangers_page(const struct http_server *server, const struct http_request *request)
-{
-    struct MHD_Connection *connection = request->connection;
-    const struct http_token_page page = {
-        .method = request->method,
-        .host = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST),
-        .origin = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Origin"),
-        .fetch_site = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Sec-Fetch-Site"),
-        .has_token = server->config.token != NULL};
-    return server->config.own_pages_only && !http_token_is_own_page(&page);
-}
-
 static enum MHD_Result send_response(struct http_server *server, struct exchange *exchange,
                                      bool close)
 {
@@ -169,6 +151,8 @@ static enum MHD_Result send_response(struct http_server *server, struct exchange
     }
     if (response->location[0])
         MHD_add_response_header(out, MHD_HTTP_HEADER_LOCATION, response->location);
+    if (response->cookie.size_bytes && !response->cookie.failed)
+        MHD_add_response_header(out, MHD_HTTP_HEADER_SET_COOKIE, response->cookie.data);
     if (close || atomic_load(&server->stopping))
         MHD_add_response_header(out, MHD_HTTP_HEADER_CONNECTION, "close");
     enum MHD_Result result =
@@ -205,17 +189,8 @@ static bool refuse(const struct http_server *server, struct exchange *exchange, 
         response->retry_after_s = 1;
         return true;
     }
-    if (!token_is_right(server, request->connection)) {
-        http_response_error(request, response, MHD_HTTP_UNAUTHORIZED, -401,
-                            "this port wants the header 'Authorization: Bearer TOKEN'");
+    if (http_guard_refuses(config, request, route, response))
         return true;
-    }
-    if (is_strangers_page(server, request)) {
-        http_response_error(
-            request, response, MHD_HTTP_FORBIDDEN, -403,
-            "this port takes no requests from other sites' pages; see Host, Origin");
-        return true;
-    }
     if (!route && exchange->allow.size_bytes)
         http_response_error(request, response, MHD_HTTP_METHOD_NOT_ALLOWED, -405,
                             "this path does not take this method; see the header Allow");
@@ -346,6 +321,7 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **ex
     text_clear(&exchange->tail);
     text_clear(&exchange->allow);
     text_clear(&exchange->response.body); /* a refusal whose request never ended */
+    text_clear(&exchange->response.cookie);
     free(exchange);
     CHECK_PTHREAD(pthread_mutex_lock(&server->lock));
     assert(server->in_flight > 0);

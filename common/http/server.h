@@ -17,6 +17,7 @@
 #define HTTP_ERROR_SIZE      256
 
 struct MHD_Connection;
+struct http_login;
 
 struct http_request {
     const char *method;
@@ -41,7 +42,7 @@ struct http_stream {
     void *context;
 };
 
-/* Filled by a handler; the server frees the body. */
+/* Filled by a handler; the server frees the texts. */
 struct http_response {
     int status;
     const char *content_type;
@@ -49,6 +50,7 @@ struct http_response {
     struct http_stream stream; /* with `next` set, this is sent in the body's place */
     int retry_after_s;         /* 0: no Retry-After */
     char location[128];        /* "": no Location */
+    struct text cookie;        /* the value of Set-Cookie; empty: none */
 };
 
 /* Runs in the connection's own thread. */
@@ -70,6 +72,9 @@ struct http_server_config {
     size_t max_body_bytes;
     const char *token; /* when not NULL, every request must carry "Authorization: Bearer TOKEN"
                           (else 401) */
+    /* Not NULL: a browser's cookie does as well, and a page that it asks for without is the form
+     * (login.h). */
+    const struct http_login *login;
     /* Refuses (403) what a browser sends on behalf of another site's page: token.h. */
     bool own_pages_only;
     const struct http_route *routes;

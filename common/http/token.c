@@ -53,15 +53,20 @@ bool http_token_read(const char *path, char token[HTTP_TOKEN_SIZE], char error[H
     return true;
 }
 
-bool http_token_matches(const char *token, const char *authorization)
+bool http_token_equals(const char *token, const char *given)
 {
-    if (!authorization || strncasecmp(authorization, "Bearer ", 7) != 0 ||
-        strlen(authorization + 7) != strlen(token))
+    if (strlen(given) != strlen(token))
         return false;
     unsigned difference = 0;
     for (size_t i = 0; token[i]; i++)
-        difference |= (unsigned)((unsigned char)token[i] ^ (unsigned char)authorization[7 + i]);
+        difference |= (unsigned)((unsigned char)token[i] ^ (unsigned char)given[i]);
     return difference == 0;
+}
+
+bool http_token_matches(const char *token, const char *authorization)
+{
+    return authorization && strncasecmp(authorization, "Bearer ", 7) == 0 &&
+           http_token_equals(token, authorization + 7);
 }
 
 static bool is_this_machine(const char *host)
@@ -96,6 +101,8 @@ bool http_token_is_own_page(const struct http_token_page *page)
         return false;
     if (site && strcmp(site, "same-origin") != 0 && strcmp(site, "none") != 0 &&
         !changes_nothing(page->method))
+        return false;
+    if (page->by_cookie && !origin && !changes_nothing(page->method))
         return false;
     return page->has_token || !host || is_this_machine(host);
 }

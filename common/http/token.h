@@ -20,17 +20,22 @@ bool http_token_read(const char *path, char token[HTTP_TOKEN_SIZE], char error[H
  * it takes does not depend on how much of the token was right. */
 bool http_token_matches(const char *token, const char *authorization);
 
+/* Whether two texts are equal. The time it takes depends on the length of `token` alone. */
+bool http_token_equals(const char *token, const char *given);
+
 /* What tells who sent a request; a header that is not there is NULL. */
 struct http_token_page {
     const char *method, *host, *origin, *fetch_site;
     bool has_token; /* the port asks for one */
+    bool by_cookie; /* and has it from a cookie (login.h) */
 };
 
 /* Whether a request is free of another site's page. A page that sends requests to another site
  * carries its own Origin; a browser may leave that out, and says "cross-site" or "same-site" in
- * Sec-Fetch-Site: such a request changes nothing (GET and HEAD are what a link sends). On a port
- * without a token, which is on loopback, Host must be this machine's: a page whose host name was
- * made to point here (DNS rebinding) carries that name. */
+ * Sec-Fetch-Site: such a request changes nothing (GET and HEAD are what a link sends). A browser
+ * adds a cookie to requests of all pages, so what changes something by one needs the Origin. On a
+ * port without a token, which is on loopback, Host must be this machine's: a page whose host name
+ * was made to point here (DNS rebinding) carries that name. */
 bool http_token_is_own_page(const struct http_token_page *page);
 
 #endif

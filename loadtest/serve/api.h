@@ -5,7 +5,7 @@
 #ifndef FLASHOVER_LOADTEST_SERVE_API_H
 #define FLASHOVER_LOADTEST_SERVE_API_H
 
-#include "common/http/server.h"
+#include "common/http/login.h"
 #include "loadtest/plan/target_list.h"
 #include "loadtest/serve/run_control.h"
 #include "loadtest/serve/run_store.h"
@@ -27,6 +27,7 @@ struct api {
     const struct target_list *allowed; /* (i) where a run may be sent to */
     struct api_limits limits;          /* (i) */
     const char *default_url;           /* (i) where it is sent to unless it says */
+    struct http_login login;           /* (i) */
     double started_unix_s;             /* (i) */
     _Atomic unsigned streams;          /* (a) clients of /events */
 };
@@ -46,6 +47,8 @@ http_handler api_run_events;
 http_handler api_metrics;
 http_handler api_health;
 http_handler api_page;
+http_handler api_login_form;
+http_handler api_login;
 
 /* Loads the run that the path names. NULL when there is none: that has been answered then. */
 json_t *api_load(const struct api *api, const struct http_request *request,

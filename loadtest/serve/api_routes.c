@@ -15,5 +15,7 @@ const struct http_route api_routes[] = {
     {"GET", "/metrics", api_metrics},
     {"GET", "/healthz", api_health},
     {"GET", "/", api_page},
+    {"GET", "/login", api_login_form},
+    {"POST", "/login", api_login},
 };
 const size_t api_route_count = sizeof api_routes / sizeof api_routes[0];

@@ -1,5 +1,5 @@
 /*
- * The load tester's own state: /metrics, /healthz and the page.
+ * The load tester's own state: /metrics, /healthz, the page and its login.
  */
 #include "common/check.h"
 #include "common/metrics.h"
@@ -80,4 +80,18 @@ void api_page(void *context, const struct http_request *request, struct http_res
     response->content_type = "text/html; charset=utf-8";
     text_append(&response->body, asset_index_html,
                 (size_t)(asset_index_html_end - asset_index_html));
+}
+
+void api_login_form(void *context, const struct http_request *request,
+                    struct http_response *response)
+{
+    const struct api *api = context;
+    (void)request;
+    http_login_form(&api->login, response, 200);
+}
+
+void api_login(void *context, const struct http_request *request, struct http_response *response)
+{
+    const struct api *api = context;
+    http_login_enter(&api->login, request, response);
 }

@@ -145,6 +145,8 @@ static enum exit_code serve(const struct serve_options *options, struct stop *st
     struct api api = {.allowed = &options->targets,
                       .limits = options->limits,
                       .default_url = options->load.url,
+                      .login = {.title = "Flashover load tester",
+                                .token = options->token_file ? options->token : NULL},
                       .started_unix_s = clock_unix_seconds()};
     const struct http_server_config config = {
         .name = "loadtest",
@@ -152,7 +154,8 @@ static enum exit_code serve(const struct serve_options *options, struct stop *st
         .max_connections =
             descriptors_fit("the port's connections", MAX_CONNECTIONS, OTHER_DESCRIPTORS),
         .max_body_bytes = MAX_BODY_BYTES,
-        .token = options->token_file ? options->token : NULL,
+        .token = api.login.token,
+        .login = &api.login,
         .own_pages_only = true,
         .routes = api_routes,
         .route_count = api_route_count,
@@ -162,6 +165,7 @@ static enum exit_code serve(const struct serve_options *options, struct stop *st
         complain("listen", error);
         return EXIT_REST_CANNOT_START;
     }
+    api.login.port = http_server_port(server);
     api.store = run_store_open(options->runs_dir, (size_t)options->keep_runs, why, sizeof why);
     if (api.store)
         api.control = run_control_new(api.store, &options->own, options->load.admin_url,

@@ -1,10 +1,11 @@
 /*
  * Whose page sent a request, by its headers. What is taken for our own is held against the rule as
  * it is written here: the text of Origin is Host's, with https only where the port has a token, and
- * without one Host is a name of this machine.
+ * without one Host is a name of this machine. A change by a cookie has an Origin.
  *
  * Input: a byte of flags (1, 2, 4: Host, Origin, Sec-Fetch-Site are there; 8: the port has a token;
- * 16: the method changes something), then the three, each up to a line feed.
+ * 16: the method changes something; 32: the token came by a cookie), then the three, each up to a
+ * line feed.
  */
 #include "common/http/token.h"
 
@@ -12,7 +13,7 @@
 
 #include <stdlib.h>
 
-enum { HAS_HOST = 1, HAS_ORIGIN = 2, HAS_SITE = 4, HAS_TOKEN = 8, CHANGES = 16 };
+enum { HAS_HOST = 1, HAS_ORIGIN = 2, HAS_SITE = 4, HAS_TOKEN = 8, CHANGES = 16, BY_COOKIE = 32 };
 
 /* The text up to the next line feed, which is taken; cut off in place. */
 static char *take_line(char **rest)
@@ -58,13 +59,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
                                          .host = flags & HAS_HOST ? host : NULL,
                                          .origin = flags & HAS_ORIGIN ? origin : NULL,
                                          .fetch_site = flags & HAS_SITE ? site : NULL,
-                                         .has_token = flags & HAS_TOKEN};
+                                         .has_token = flags & HAS_TOKEN,
+                                         .by_cookie = flags & BY_COOKIE};
     if (http_token_is_own_page(&page)) {
         assert(!page.origin || is_origin(&page, "http://") ||
                (page.has_token && is_origin(&page, "https://")));
         assert(!page.fetch_site || !(flags & CHANGES) || strcmp(site, "same-origin") == 0 ||
                strcmp(site, "none") == 0);
         assert(page.has_token || !page.host || is_local(page.host));
+        assert(!page.by_cookie || page.origin || !(flags & CHANGES));
     }
     free(text);
     return 0;

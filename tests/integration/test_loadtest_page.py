@@ -100,3 +100,23 @@ def test_what_the_server_refuses_is_said(driver, server):
     press(driver, "Start")
     wait_for(lambda: "duration" in text(driver, "problem"), "the reason")
     assert text(driver, "figures") == "No load is running."
+
+
+def test_people_log_in_once(driver, start, tmp_path):
+    (tmp_path / "token").write_text("open-sesame\n")
+    server = start(token_file=tmp_path / "token")
+    here = f"http://127.0.0.1:{server.port}"
+    driver.get(f"{here}/?from=a-link")
+    fill(driver, token="wrong-token")
+    press(driver, "Log in")
+    wait_for(lambda: "not the token" in text(driver, "problem"), "the reason")
+    driver.get(f"{here}/?from=a-link")
+    fill(driver, token="open-sesame")
+    press(driver, "Log in")
+    wait_for(lambda: driver.current_url == f"{here}/?from=a-link", "back where the form stood")
+    fill(driver, rate="40", duration="1s")
+    press(driver, "Start")
+    wait_for(lambda: "40 of 40 right" in text(driver, "figures"), "a load by the cookie, with its events")
+    driver.refresh()
+    wait_for(lambda: first_run(driver)[2:3] == ["finished"], "still logged in")
+    assert "open-sesame" not in driver.execute_script("return document.cookie"), "no script can read it"
