@@ -296,23 +296,6 @@ wait_ready() {
     fail "the service did not start: $(grep -v '"program":"supervisor"' "$home/service.log" | tail -n 1)"
 }
 
-# " by python3 (process 4711)", or " by a connection of …": any local port may be one end of a connection. Nothing where
-# the process is another user's.
-holder_of() {
-    local hex line state inode fd pid
-    printf -v hex ':%04X' "$1"
-    line=$(awk -v port="$hex" '$2 ~ port "$" { print $4, $10; exit }' /proc/net/tcp /proc/net/tcp6 2>/dev/null) || true
-    read -r state inode <<<"$line" || true
-    [[ $inode ]] || return 0
-    for fd in /proc/[0-9]*/fd/*; do
-        [[ $(readlink "$fd" 2>/dev/null) == "socket:[$inode]" ]] || continue
-        pid=${fd#/proc/}
-        pid=${pid%%/*}
-        printf ' by %s%s (process %s)' "$([[ $state == 0A ]] || printf 'a connection of ')" "$(cat "/proc/$pid/comm")" "$pid"
-        return 0
-    done
-}
-
 # A port from which the kernel takes those of outgoing connections may be taken at any time.
 warn_of_local_ports() {
     local low high
@@ -431,23 +414,25 @@ cmd_reset() {
     # shellcheck source=/dev/null
     . "$home/env"
     began=$(now_ms)
-    # Half a reset would leave the service without its tables: what was undone is made again, whatever happens.
+    # Half a reset would leave the service without its tables: what was undone is made again, whatever happens. In
+    # sessions of their own, since psql takes a terminal's Ctrl-C also where it is ignored.
     trap '' INT HUP TERM
-    "$root/migrations/migrate" down all || status=$?
-    "$root/migrations/migrate" up || status=$?
+    setsid --wait "$root/migrations/migrate" down all || status=$?
+    setsid --wait "$root/migrations/migrate" up || fail 'tables are missing; make reset again, or make down and make up'
     ((status == 0)) || fail 'not all was reset; the message above says why. All tables are there'
     printf 'Data, toggles and events are reset (%d ms).\n' "$(($(now_ms) - began))"
 }
 
 # For make clean, which would take the files away by which a lab is ended.
 cmd_none() {
-    local home temp file
+    local home temp file found=''
     for home in "$root"/build/{lab,lab-*,demo}; do
         temp=$(cat "$home/temp" 2>/dev/null) || continue
         for file in "$home"/{setup,supervisor,loadtest}.pid "$temp/postgres/server.pid"; do
-            ! registered_pid "$file" >/dev/null || fail "what runs in ${home#"$root/"} would be lost: end it first, by make down or Ctrl-C"
+            ! registered_pid "$file" >/dev/null || { found+=" ${home#"$root/"}" && break; }
         done
     done
+    [[ -z $found ]] || fail "something runs in$found, which nobody could end then: make down, or Ctrl-C, comes first"
 }
 
 cmd_logs() {

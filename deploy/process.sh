@@ -65,3 +65,20 @@ random_port() {
 random_secret() {
     od -An -N24 -tx1 /dev/urandom | tr -d ' \n'
 }
+
+# " by python3 (process 4711)", or " by a connection of …": any local port may be one end of a connection. Nothing where
+# the process is another user's.
+holder_of() {
+    local hex line state inode fd pid
+    printf -v hex ':%04X' "$1"
+    line=$(awk -v port="$hex" '$2 ~ port "$" { print $4, $10; exit }' /proc/net/tcp /proc/net/tcp6 2>/dev/null) || true
+    read -r state inode <<<"$line" || true
+    [[ $inode ]] || return 0
+    for fd in /proc/[0-9]*/fd/*; do
+        [[ $(readlink "$fd" 2>/dev/null) == "socket:[$inode]" ]] || continue
+        pid=${fd#/proc/}
+        pid=${pid%%/*}
+        printf ' by %s%s (process %s)' "$([[ $state == 0A ]] || printf 'a connection of ')" "$(cat "/proc/$pid/comm")" "$pid"
+        return 0
+    done
+}

@@ -47,6 +47,7 @@ struct control {
     bool record_failed;             /* (t) the log has it */
     bool helper_was_there;          /* (t) at the last heartbeat */
     bool is_outdated;               /* (t) the table has changed since it was read */
+    bool read_failed;               /* (t) the log has it */
 
     /* Held from reading the table to putting it in force, so that an older reading never overwrites
      * a newer one. */
@@ -81,9 +82,11 @@ static bool heartbeat(struct control *control, struct db_conn *conn, struct fail
     if (!db_conn_execute(conn, "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1",
                          1, application, clock_now_ns() + QUERY_NS, &result, failure)) {
         atomic_store(&control->backends, -1);
-        if (!failure->sqlstate[0])
+        /* An error that the server names is an answer, but for those by which it ends the session.
+         */
+        if (!failure->sqlstate[0] || strncmp(failure->sqlstate, "57P", 3) == 0)
             return false;
-        note_answer(control); /* an error that the server names is an answer */
+        note_answer(control);
         return true;
     }
     bool is_number = PQntuples(result) == 1 && PQnfields(result) == 1;
@@ -202,6 +205,23 @@ static void watch_helper(struct control *control)
     control->helper_was_there = dump_helper_is_alive();
 }
 
+/* The table has changed. An error that the server names, as of a lock, is about the table alone: it
+ * is an answer, and the table is read again. False: the connection is of no use. */
+static bool read_again(struct control *control, struct db_conn *conn, struct failure *failure)
+{
+    control->is_outdated = !read_toggles(control, conn, failure);
+    if (!control->is_outdated || !failure->sqlstate[0]) {
+        control->read_failed = false;
+        return !control->is_outdated;
+    }
+    note_answer(control);
+    if (!control->read_failed)
+        log_line(LOG_WARN, "changed toggles cannot be read, and are tried again every half second",
+                 json_pack("{s:s}", "error", failure->message));
+    control->read_failed = true;
+    return true;
+}
+
 /* Listens until the connection breaks or the service stops. */
 static void listen_until_lost(struct control *control, struct db_conn *conn,
                               struct failure *failure)
@@ -214,7 +234,7 @@ static void listen_until_lost(struct control *control, struct db_conn *conn,
             ok = heartbeat(control, conn, failure);
             watch_helper(control);
             next_heartbeat_ns = clock_now_ns() + HEARTBEAT_NS;
-            if (ok)
+            if (ok && !control->is_outdated) /* two waits for a lock would take too long */
                 try_to_record_start(control, RECORD_NS);
         }
         thread_state_set(THREAD_IDLE);
@@ -223,9 +243,7 @@ static void listen_until_lost(struct control *control, struct db_conn *conn,
         thread_state_set(THREAD_RUNNING);
         control->is_outdated |= ok && db_conn_take_notifications(conn);
         if (ok && control->is_outdated && clock_now_ns() >= read_again_ns) {
-            control->is_outdated = !read_toggles(control, conn, failure);
-            /* an error that the server names, as of a lock, is about the table alone */
-            ok = !control->is_outdated || failure->sqlstate[0];
+            ok = read_again(control, conn, failure);
             read_again_ns = control->is_outdated ? next_heartbeat_ns : 0;
         }
     }

@@ -102,9 +102,9 @@ def test_what_the_server_refuses_is_said(driver, server):
     assert text(driver, "figures") == "No load is running."
 
 
-def test_people_log_in_once(driver, start, tmp_path):
+def test_people_log_in_once(driver, start, target, tmp_path):
     (tmp_path / "token").write_text("open-sesame\n")
-    server = start(token_file=tmp_path / "token")
+    server = start(url=f"{target.base}/v1/feeds/{{feed}}?items={ITEMS}", token_file=tmp_path / "token")
     here = f"http://127.0.0.1:{server.port}"
     driver.get(f"{here}/?from=a-link")
     fill(driver, token="wrong-token")
@@ -119,4 +119,5 @@ def test_people_log_in_once(driver, start, tmp_path):
     wait_for(lambda: "40 of 40 right" in text(driver, "figures"), "a load by the cookie, with its events")
     driver.refresh()
     wait_for(lambda: first_run(driver)[2:3] == ["finished"], "still logged in")
-    assert "open-sesame" not in driver.execute_script("return document.cookie"), "no script can read it"
+    assert driver.get_cookie(f"flashover_{server.port}")["httpOnly"]
+    assert driver.execute_script("return document.cookie") == "", "no script can read it"

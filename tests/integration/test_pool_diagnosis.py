@@ -153,7 +153,7 @@ def test_connecting(start_service, postgres):
     with FaultProxy(int(port)) as proxy:
         proxy.delay_new(1.5)
         url = postgres.env["FLASHOVER_DATABASE_URL"].replace(f":{port}/", f":{proxy.port}/")
-        service = start_service(database_url=url, pool_size=3, request_timeout_ms=300)
+        service = start_service(database_url=url, pool_size=3, request_timeout_ms=300, wait="alive")
         assert service.feed(1, items=3).status == 503
         view = at_last_timeout(service)
         assert view["verdict"] == "connecting" and "only 0 of 3" in view["evidence"], view

@@ -67,9 +67,9 @@ def test_a_copy_that_nobody_asked_for_ends_the_connection(start_service, query):
 
 
 def test_a_copy_in_a_drained_answer_ends_the_connection(start_service):
-    """The request gave up before, and the pool reads what is left."""
+    """The request gave up after 300 ms, and the pool reads what is left, before it would cancel at 550 ms."""
     def script(moment):
-        return Act(delay_s=0.6, copy=True) if moment.step == "execute" and moment.connection == 1 else None
+        return Act(delay_s=0.42, copy=True) if moment.step == "execute" and moment.connection == 2 else None  # the pool's first
 
     with FakePostgres(script) as fake:
         service = start_service(database_url=fake.url, pool_size=1, query_latency_ms=0, request_timeout_ms=300)
@@ -78,7 +78,7 @@ def test_a_copy_in_a_drained_answer_ends_the_connection(start_service):
         service.wait_quiet()
 
 
-@pytest.mark.parametrize("step", ["startup", "prepare", "execute"])
+@pytest.mark.parametrize("step", ["startup", "query", "prepare", "execute"])
 def test_a_warning_is_not_printed_among_the_log_lines(start_service, step):
     def script(moment):
         warning = Act(error=("01000", "database has a collation version mismatch"), severity="WARNING")
@@ -86,7 +86,7 @@ def test_a_warning_is_not_printed_among_the_log_lines(start_service, step):
 
     with FakePostgres(script) as fake:
         service = start_service(database_url=fake.url, pool_size=2, pool_min=2, query_latency_ms=0)
-        wait_full(service, size=2)
+        wait_full(service, size=2, timeout_s=10)
         assert service.feed(7, items=3).status == 200
         lines = service.log().splitlines()
         assert [line for line in lines if not line.startswith("{")] == [], lines

@@ -112,6 +112,7 @@ class Session:
         self.cancelled = asyncio.Event()
         self.bound = ("", [])
         self.failed = False  # after an error: all is skipped until the next Sync
+        self.greeting = b""
 
     async def act(self, step, statement=""):
         """Does what the script returns for this step. Returns whether to go on as a real server does."""
@@ -126,6 +127,9 @@ class Session:
             self.failed = True
             return False
         if not act.error:
+            return True
+        if act.severity == "WARNING" and step == "startup":
+            self.greeting = error_message(act.severity, *act.error)  # no server sends one before it knows the caller
             return True
         self.writer.write(error_message(act.severity, *act.error))
         if act.severity == "WARNING":
@@ -145,7 +149,7 @@ class Session:
 
     async def start(self):
         await self.act("startup")
-        self.writer.write(message("R", struct.pack("!i", 0)))
+        self.writer.write(message("R", struct.pack("!i", 0)) + self.greeting)
         for name, value in (("server_version", "15.0"), ("client_encoding", "UTF8"), ("server_encoding", "UTF8"),
                             ("standard_conforming_strings", "on"), ("integer_datetimes", "on")):
             self.writer.write(message("S", text(name), text(value)))
