@@ -199,12 +199,12 @@ static bool set(struct db_conn *conn, const char *sql, int64_t deadline_ns, stru
 
 /* A prepare waits for whoever locks a table. The server ends that wait before we would: a backend
  * that waits for a lock does not see that its client has gone, so each try would leave one behind.
- */
+ * Three statements with two tables at most wait within the time that is left. */
 static bool limit_lock_waits(struct db_conn *conn, int64_t deadline_ns, struct failure *failure)
 {
     char sql[64];
     int64_t left_ms = (deadline_ns - clock_now_ns()) / CLOCK_NS_PER_MS;
-    snprintf(sql, sizeof sql, "SET lock_timeout = %" PRId64, left_ms > 2 ? left_ms / 2 : 1);
+    snprintf(sql, sizeof sql, "SET lock_timeout = %" PRId64, left_ms > 8 ? left_ms / 8 : 1);
     return set(conn, sql, deadline_ns, failure);
 }
 
