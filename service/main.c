@@ -15,6 +15,7 @@
 #include "service/http/service.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -26,7 +27,11 @@
 #define STOP_TIMEOUT_NS (5 * CLOCK_NS_PER_S)
 /* A log of failed requests stays readable, and does not fill a disk. */
 #define FAILURE_LINES_PER_S 100
-#define ADMIN_CONNECTIONS   100
+/* What each of the allocator's arenas keeps at its end when it is freed. By default glibc raises
+ * that to what was freed at once: after some bursts of connects 50 MiB stayed, of which one was in
+ * use. */
+#define KEPT_HEAP_BYTES   (256 << 10)
+#define ADMIN_CONNECTIONS 100
 
 static struct config config;
 static struct service
@@ -327,6 +332,7 @@ int main(int argc, char **argv)
     }
     if (!config_check_serving(&config))
         return 2;
+    (void)mallopt(M_TRIM_THRESHOLD, KEPT_HEAP_BYTES);
     /* Blocked before any thread starts, so that only sigwait() sees them. */
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
