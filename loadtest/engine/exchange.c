@@ -39,9 +39,9 @@ void exchange_free_all(struct exchange_list *list)
     }
 }
 
-enum connection_result exchange_start(struct exchange *exchange, const struct target *target,
-                                      enum load_check check)
+enum connection_result exchange_start(struct exchange *exchange, enum load_check check)
 {
+    const struct target *target = &exchange->segment->target;
     bool is_feed = check == LOAD_CHECK_FEED;
     return connection_start(&exchange->connection, target, exchange->arrival.feed_id,
                             is_feed ? FEED_BODY_BYTES : OTHER_BODY_BYTES,
@@ -60,9 +60,10 @@ static void read_error_body(const struct response_parser *response, struct error
     json_decref(root);
 }
 
-enum outcome exchange_judge(const struct exchange *exchange, enum load_check check, uint32_t items,
+enum outcome exchange_judge(const struct exchange *exchange, enum load_check check,
                             struct feed_defects *defects, struct error_row *row)
 {
+    uint32_t items = exchange->segment->items;
     const struct response_parser *response = &exchange->connection.response;
     const char *first = NULL;
     assert(response->complete);

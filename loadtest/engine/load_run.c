@@ -61,6 +61,7 @@ static bool start_workers(struct load_worker **workers, const struct load_settin
     }
     result->start_ns = clock_now_ns() + START_DELAY_NS;
     result->started_unix_s = clock_unix_seconds() + (double)START_DELAY_NS / (double)CLOCK_NS_PER_S;
+    load_segments_start(shared->segments, result->start_ns);
     for (unsigned i = 0; i < settings->threads; i++)
         if (!load_worker_start(workers[i], result->start_ns)) {
             stop_request(stop, SIGABRT); /* for those that run already */
@@ -85,6 +86,17 @@ static void collect(struct load_worker *const *workers, unsigned count, struct l
         load_stats_merge(result->stats, load_worker_join(workers[i]));
 }
 
+static bool keep_segments(const struct load_segments *segments, struct load_result *result)
+{
+    unsigned count = load_segments_count(segments);
+    result->segments = calloc(count, sizeof *result->segments);
+    result->segment_count = result->segments ? count : 0;
+    for (unsigned i = 0; i < result->segment_count; i++)
+        result->segments[i] = (struct load_result_segment){*load_segments_at(segments, i),
+                                                           load_segments_requests_of(segments, i)};
+    return result->segments != NULL;
+}
+
 static void free_workers(struct load_worker **workers, unsigned count)
 {
     for (unsigned i = 0; workers && i < count; i++)
@@ -96,18 +108,22 @@ bool load_run_execute(const struct load_settings *settings, struct scrape *scrap
                       int64_t settle_ns, struct stop *stop, const struct load_watch *watch,
                       struct load_result *result, char *why, size_t why_size)
 {
-    struct load_shared shared = {0};
+    struct load_shared shared = {.segments = settings->segments};
+    struct load_segments unchanged;
     bool done = false;
     assert(settings->threads > 0 && settings->max_in_flight > 0);
     *result = (struct load_result){.stats = malloc(sizeof *result->stats)};
     struct load_worker **workers = calloc(settings->threads, sizeof(struct load_worker *));
-    if (!workers || !result->stats ||
+    if (!settings->segments && load_segments_init(&unchanged, settings))
+        shared.segments = &unchanged;
+    if (!workers || !result->stats || !shared.segments ||
         !load_stats_init(result->stats, load_settings_span_ns(settings)))
         goto out;
     done = start_workers(workers, settings, &shared, stop, result);
     if (done)
         watch_workers(workers, settings, scrape, stop, watch, result->start_ns);
     collect(workers, settings->threads, result);
+    done = done && keep_segments(shared.segments, result);
     if (!done)
         goto out;
     assert(atomic_load(&shared.in_flight) == 0);
@@ -119,6 +135,8 @@ bool load_run_execute(const struct load_settings *settings, struct scrape *scrap
     close_books(result);
 out:
     free_workers(workers, settings->threads);
+    if (shared.segments == &unchanged)
+        load_segments_destroy(&unchanged);
     if (scrape) {
         scrape_finish(scrape, clock_now_ns() + settle_ns, &result->service);
         result->has_service = result->service.samples > 0;
@@ -136,5 +154,7 @@ void load_result_free(struct load_result *result)
     if (result->stats)
         load_stats_destroy(result->stats);
     free(result->stats);
+    free(result->segments);
     result->stats = NULL;
+    result->segments = NULL;
 }

@@ -9,7 +9,7 @@
 #include "common/stop.h"
 #include "loadtest/books/load_stats.h"
 #include "loadtest/engine/exchange.h"
-#include "loadtest/plan/load_settings.h"
+#include "loadtest/engine/retry_budget.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -17,6 +17,8 @@
 /* What the workers share. (a) */
 struct load_shared {
     atomic_uint_fast64_t in_flight; /* what max_in_flight is held against */
+    struct retry_budget retry_budget;
+    struct load_segments *segments; /* (i) */
 };
 
 /* What a live view shows, added up over workers. */

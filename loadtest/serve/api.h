@@ -38,6 +38,7 @@ extern const size_t api_route_count;
 http_handler api_run_post;
 http_handler api_run_list;
 http_handler api_run_get;
+http_handler api_run_patch;
 http_handler api_run_stop;
 http_handler api_run_series;
 http_handler api_run_histogram;

@@ -7,6 +7,7 @@ const struct http_route api_routes[] = {
     {"POST", "/v1/runs", api_run_post},
     {"GET", "/v1/runs", api_run_list},
     {"GET", "/v1/runs/*", api_run_get},
+    {"PATCH", "/v1/runs/*", api_run_patch},
     {"POST", "/v1/runs/*/stop", api_run_stop},
     {"GET", "/v1/runs/*/series", api_run_series},
     {"GET", "/v1/runs/*/histogram", api_run_histogram},

@@ -21,7 +21,9 @@ struct run_control {
     const char *admin_url;        /* (i) */
     const char *admin_token_file; /* (i) */
     struct test_plan plan;        /* (p) */
-    struct scrape *scrape;        /* (p) */
+    struct load_segments
+        segments;          /* made and destroyed by (p), valid while the plan points to it */
+    struct scrape *scrape; /* (p) */
     pthread_mutex_t lock;
     pthread_cond_t changed;  /* (m) a look, an end, a release */
     bool closing;            /* (m) */
@@ -96,6 +98,9 @@ static void free_place(struct run_control *control)
 {
     if (control->id[0])
         stop_destroy(&control->stop);
+    if (control->plan.load.segments)
+        load_segments_destroy(&control->segments);
+    control->plan.load.segments = NULL;
     control->id[0] = '\0';
     control->taken = false;
     control->is_ending = false;
@@ -224,7 +229,9 @@ enum run_control_outcome run_control_start(struct run_control *control,
     struct scrape *scrape = NULL;
     enum run_control_outcome outcome = RUN_CONTROL_TROUBLE;
     control->plan = *plan;
-    if (!stop_init(&control->stop)) {
+    if (load_segments_init(&control->segments, &plan->load))
+        control->plan.load.segments = &control->segments;
+    if (!control->plan.load.segments || !stop_init(&control->stop)) {
         snprintf(why, why_size, "no descriptor is left");
         run_control_release(control);
         return outcome;
@@ -277,6 +284,36 @@ enum run_control_outcome run_control_stop(struct run_control *control, const cha
     if (!was_under_way)
         return RUN_CONTROL_OVER;
     return is_over ? RUN_CONTROL_OK : RUN_CONTROL_BUSY;
+}
+
+enum run_control_outcome run_control_change(struct run_control *control, const char *id,
+                                            const struct load_change *change,
+                                            struct load_segment *made, char *why, size_t why_size)
+{
+    enum run_control_outcome outcome = RUN_CONTROL_OK;
+    CHECK_PTHREAD(pthread_mutex_lock(&control->lock));
+    if (!is_under_way(control, id)) {
+        snprintf(why, why_size, "it is not under way");
+        outcome = RUN_CONTROL_OVER;
+    } else if (control->live.stopping || control->is_ending) {
+        snprintf(why, why_size, "it is stopping");
+        outcome = RUN_CONTROL_OVER;
+    } else if (control->plan.load.closed) {
+        outcome = RUN_CONTROL_FIXED;
+    } else {
+        switch (load_segments_change(&control->segments, change, made, why, why_size)) {
+        case LOAD_CHANGE_DONE:
+            control->live.planned = load_segments_requests(&control->segments);
+            break;
+        case LOAD_CHANGE_WRONG:
+            outcome = RUN_CONTROL_WRONG;
+            break;
+        case LOAD_CHANGE_TOO_LATE:
+            outcome = RUN_CONTROL_OVER;
+        }
+    }
+    CHECK_PTHREAD(pthread_mutex_unlock(&control->lock));
+    return outcome;
 }
 
 enum run_control_outcome run_control_snapshot(struct run_control *control, const char *id,

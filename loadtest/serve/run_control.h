@@ -48,7 +48,9 @@ enum run_control_outcome {
     RUN_CONTROL_CLOSED,    /* the program is to stop */
     RUN_CONTROL_UNWATCHED, /* the service's admin port is not what it should be */
     RUN_CONTROL_TROUBLE,   /* no disk, memory or threads */
-    RUN_CONTROL_OVER       /* this run is not under way */
+    RUN_CONTROL_OVER,      /* this run is not under way */
+    RUN_CONTROL_FIXED,     /* it is one whose load cannot be changed: a closed loop */
+    RUN_CONTROL_WRONG      /* the caller asked for what cannot be */
 };
 
 /* Claims the one place for a run, to be started or released. BUSY writes the running one's id to
@@ -67,6 +69,12 @@ enum run_control_outcome run_control_start(struct run_control *control,
  * (monotonic). */
 enum run_control_outcome run_control_stop(struct run_control *control, const char *id,
                                           int64_t deadline_ns);
+
+/* Changes the load of the run from a moment on; *made is the new segment. On anything but OK
+ * nothing has changed; with WRONG and OVER `why` has the reason. */
+enum run_control_outcome run_control_change(struct run_control *control, const char *id,
+                                            const struct load_change *change,
+                                            struct load_segment *made, char *why, size_t why_size);
 
 /* Waits until the run has reported more than `seen` times, or until deadline_ns; copies the latest
  * figures. OVER when it is not, or no longer, under way. */

@@ -192,7 +192,11 @@ def test_answers_of_the_load_tester(target, tmp_path):
         server.under_way(run_id, 20)
         wait_for(lambda: call("loadtest", "GET", f"/v1/runs/{run_id}", 200).json()["live"]["latest"])
         call("loadtest", "GET", "/metrics", 200)
+        call("loadtest", "PATCH", f"/v1/runs/{run_id}", 200, json_body={"rate": 40})
+        call("loadtest", "PATCH", f"/v1/runs/{run_id}", 400, json_body={"rate": 0})
+        call("loadtest", "PATCH", NO_RUN, 404, json_body={"rate": 40})
         call("loadtest", "POST", f"/v1/runs/{run_id}/stop", 200)
+        call("loadtest", "PATCH", f"/v1/runs/{run_id}", 409, json_body={"rate": 40})
         call("loadtest", "POST", f"/v1/runs/{run_id}/stop", 409)
         short = call("loadtest", "POST", "/v1/runs", 202, json_body={"closed": 2, "duration": 0.6}).json()["id"]
         call("loadtest", "GET", f"/v1/runs/{short}/events", 200)
