@@ -18,7 +18,8 @@ struct load_options {
     int64_t retries;
     double retry_backoff_s;
     double retry_budget_percent;
-    int64_t closed; /* callers; 0: open loop */
+    double share_percent; /* of a change alone */
+    int64_t closed;       /* callers; 0: open loop */
     double timeout_s;
     int64_t max_in_flight;
     int64_t threads;

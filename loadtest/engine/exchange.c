@@ -2,6 +2,7 @@
 
 #include "common/check.h"
 
+#include <errno.h>
 #include <jansson.h>
 
 #define FEED_BODY_BYTES  1048576 /* 1,000 items take about 80 kB */
@@ -81,4 +82,17 @@ enum outcome exchange_judge(const struct exchange *exchange, enum load_check che
     }
     read_error_body(response, row);
     return OUTCOME_HTTP_ERROR;
+}
+
+void exchange_count_attempt(const struct exchange *exchange, struct load_stats *stats)
+{
+    const struct connection *connection = &exchange->connection;
+    struct generator_stats *generator = &stats->generator;
+    if (connection->connected_at_ns)
+        histogram_record_ns(&stats->connect,
+                            connection->connected_at_ns - connection->connect_at_ns);
+    if (connection->error == EMFILE || connection->error == ENFILE || connection->error == ENOBUFS)
+        generator->out_of_descriptors++;
+    else if (connection->error == EADDRNOTAVAIL)
+        generator->out_of_ports++;
 }

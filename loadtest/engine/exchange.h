@@ -33,6 +33,9 @@ void exchange_free_all(struct exchange_list *list);
 /* Sends, or begins to send, the request on the place's connection. */
 enum connection_result exchange_start(struct exchange *exchange, enum load_check check);
 
+/* Books what an attempt that has ended cost: the connect, and what the machine was out of. */
+void exchange_count_attempt(const struct exchange *exchange, struct load_stats *stats);
+
 /* OK, WRONG or HTTP_ERROR, for an answer that is whole. For the latter two *row says what it was
  * (not how often or when); the defects of a wrong body are added to `defects`. */
 enum outcome exchange_judge(const struct exchange *exchange, enum load_check check,

@@ -15,6 +15,9 @@ struct load_moment {
     struct load_live live;
     enum scrape_state service_state; /* SCRAPE_NEVER without an admin URL */
     struct service_sample service;
+    const struct seconds *seconds; /* rows seconds_from..seconds_to-1 have changed */
+    unsigned seconds_from, seconds_to;
+    unsigned seconds_final; /* so many rows change no more */
 };
 
 /* Is called while the run lasts, in the thread that runs it. */

@@ -61,18 +61,20 @@ static void count_error(struct load_worker *worker, enum outcome outcome, int64_
     error_table_add(&worker->stats.errors, row);
 }
 
-static void book_end(struct load_worker *worker, enum outcome outcome, int64_t intended_at_ns,
-                     const struct connection *connection, int64_t at_ns)
+static void book_end(struct load_worker *worker, enum outcome outcome,
+                     const struct schedule_arrival *arrival, const struct connection *connection,
+                     int64_t at_ns)
 {
     load_stats_end(&worker->stats,
                    &(struct request_end){
                        .outcome = outcome,
                        .start_ns = worker->start_ns,
-                       .intended_ns = intended_at_ns,
+                       .intended_ns = worker->start_ns + arrival->at_ns,
                        .sent_ns = connection ? connection->sent_at_ns : 0,
                        .first_byte_ns = connection ? connection->first_byte_at_ns : 0,
                        .at_ns = at_ns,
                        .timeout_ns = worker->settings->timeout_ns,
+                       .is_probe = arrival->index % SECONDS_PROBE == 0,
                    });
 }
 
@@ -81,7 +83,7 @@ static void book_end(struct load_worker *worker, enum outcome outcome, int64_t i
 static void end_exchange(struct load_worker *worker, struct exchange *exchange,
                          enum outcome outcome, int64_t at_ns)
 {
-    book_end(worker, outcome, intended_ns(worker, exchange), &exchange->connection, at_ns);
+    book_end(worker, outcome, &exchange->arrival, &exchange->connection, at_ns);
     uint64_t in_flight =
         atomic_fetch_sub_explicit(&worker->shared->in_flight, 1, memory_order_relaxed);
     assert(in_flight > 0);
@@ -154,18 +156,6 @@ static void end_timed_out(struct load_worker *worker, struct exchange *exchange)
                intended_ns(worker, exchange) + timeout_ns);
 }
 
-static void count_attempt_end(struct load_worker *worker, const struct connection *connection)
-{
-    struct generator_stats *generator = &worker->stats.generator;
-    if (connection->connected_at_ns)
-        histogram_record_ns(&worker->stats.connect,
-                            connection->connected_at_ns - connection->connect_at_ns);
-    if (connection->error == EMFILE || connection->error == ENFILE || connection->error == ENOBUFS)
-        generator->out_of_descriptors++;
-    else if (connection->error == EADDRNOTAVAIL)
-        generator->out_of_ports++;
-}
-
 static void take_result(struct load_worker *worker, struct exchange *exchange,
                         enum connection_result result)
 {
@@ -173,7 +163,7 @@ static void take_result(struct load_worker *worker, struct exchange *exchange,
     if (result == CONNECTION_PENDING)
         return;
     int64_t now_ns = clock_now_ns();
-    count_attempt_end(worker, &exchange->connection);
+    exchange_count_attempt(exchange, &worker->stats);
     if (now_ns - intended_ns(worker, exchange) > worker->settings->timeout_ns) {
         end_timed_out(worker, exchange); /* it ended, but too late */
         return;
@@ -201,6 +191,7 @@ static void attempt(struct load_worker *worker, struct exchange *exchange, int64
 {
     worker->stats.ledger.attempts++;
     slot_of(worker, now_ns)->attempts++;
+    seconds_attempt(&worker->stats.seconds, now_ns - worker->start_ns);
     take_result(worker, exchange, exchange_start(exchange, worker->settings->check));
 }
 
@@ -215,6 +206,7 @@ static void issue(struct load_worker *worker, const struct load_segment *segment
     if (recent)
         recent->scheduled++;
     histogram_record_ns(&stats->lag, now_ns - due_ns);
+    seconds_take_up(&stats->seconds, arrival->at_ns, now_ns - worker->start_ns);
     uint64_t before =
         atomic_fetch_add_explicit(&worker->shared->in_flight, 1, memory_order_relaxed);
     struct exchange *exchange = NULL;
@@ -222,7 +214,7 @@ static void issue(struct load_worker *worker, const struct load_segment *segment
         exchange = exchange_take(&worker->idle, &worker->closed, worker->epoll_fd);
     if (!exchange) {
         atomic_fetch_sub_explicit(&worker->shared->in_flight, 1, memory_order_relaxed);
-        book_end(worker, OUTCOME_DROPPED, due_ns, NULL, now_ns);
+        book_end(worker, OUTCOME_DROPPED, arrival, NULL, now_ns);
         if (worker->settings->closed) /* its caller asks again */
             worker->idle_callers++;
         return;
@@ -251,7 +243,9 @@ static void issue_due(struct load_worker *worker)
             return;
         const struct load_segment *segment = arrival_source_segment(source);
         struct schedule_arrival arrival = arrival_source_take(source);
-        issue(worker, segment, &arrival, now_ns);
+        seconds_demand(&worker->stats.seconds, arrival.at_ns);
+        if (load_segment_sends(segment, arrival.index))
+            issue(worker, segment, &arrival, now_ns);
     }
 }
 
@@ -276,6 +270,7 @@ static void issue_for_callers(struct load_worker *worker)
         struct schedule_arrival arrival = source->next;
         source->next.index += settings->threads;
         worker->idle_callers--;
+        seconds_demand(&worker->stats.seconds, arrival.at_ns);
         issue(worker, arrival_source_segment(source), &arrival, now_ns);
     }
 }
@@ -462,6 +457,14 @@ void load_worker_snapshot(struct load_worker *worker, struct load_live *into)
     recent_add(&worker->stats.recent, clock_now_ns() - worker->start_ns, &into->latest);
     CHECK_PTHREAD(pthread_mutex_unlock(&worker->lock));
     into->in_flight = atomic_load(&worker->shared->in_flight);
+}
+
+void load_worker_add_seconds(struct load_worker *worker, struct seconds *into, unsigned first,
+                             unsigned to)
+{
+    CHECK_PTHREAD(pthread_mutex_lock(&worker->lock));
+    seconds_add(into, &worker->stats.seconds, first, to);
+    CHECK_PTHREAD(pthread_mutex_unlock(&worker->lock));
 }
 
 const struct load_stats *load_worker_join(struct load_worker *worker)

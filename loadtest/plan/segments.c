@@ -21,7 +21,8 @@ bool load_segments_init(struct load_segments *segments, const struct load_settin
                                    .target = settings->target,
                                    .items = settings->items,
                                    .retries = settings->retries,
-                                   .retry_budget_percent = settings->retry_budget_percent};
+                                   .retry_budget_percent = settings->retry_budget_percent,
+                                   .share_percent = 100};
     CHECK_PTHREAD(pthread_mutex_init(&segments->lock, NULL));
     segments->list[0] = first;
     atomic_store(&segments->count, 1);
@@ -122,6 +123,8 @@ static enum load_change_outcome make_next(const struct load_segments *segments,
         next->retries = change->retries;
     if (change->has_retry_budget)
         next->retry_budget_percent = change->retry_budget_percent;
+    if (change->has_share)
+        next->share_percent = change->share_percent;
     if (change->has_items) {
         next->items = change->items;
         if (!target_set_items(&next->target, change->items))
@@ -179,13 +182,24 @@ enum load_change_outcome load_segments_change(struct load_segments *segments,
     return outcome;
 }
 
+uint64_t load_segment_sent_of(const struct load_segment *segment, uint64_t count)
+{
+    /* 0.29 * 100 is a little less than 29 in binary */
+    return (uint64_t)((double)count * segment->share_percent / 100 + 1e-6);
+}
+
+bool load_segment_sends(const struct load_segment *segment, uint64_t index)
+{
+    return load_segment_sent_of(segment, index + 1) > load_segment_sent_of(segment, index);
+}
+
 uint64_t load_segments_requests_of(const struct load_segments *segments, unsigned index)
 {
     const struct load_segment *segment = load_segments_at(segments, index);
     if (index + 1 == load_segments_count(segments))
-        return segment->schedule.count;
+        return load_segment_sent_of(segment, segment->schedule.count);
     int64_t until_ns = load_segments_at(segments, index + 1)->from_ns - segment->from_ns;
-    return schedule_count_before(&segment->schedule, until_ns);
+    return load_segment_sent_of(segment, schedule_count_before(&segment->schedule, until_ns));
 }
 
 uint64_t load_segments_requests(const struct load_segments *segments)

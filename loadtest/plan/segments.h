@@ -26,6 +26,7 @@ struct load_segment {
     uint32_t items;
     unsigned retries;
     double retry_budget_percent; /* as in struct load_settings */
+    double share_percent;        /* so many of the schedule's requests are sent, the rest is shed */
 };
 
 /* Lock key: (i) immutable, for a list's entries once they are counted, (m) under `lock`, (a)
@@ -41,14 +42,15 @@ struct load_segments {
 
 /* What a change asks for. The rest stays as it is. */
 struct load_change {
-    bool has_rate, has_arrivals, has_items, has_retries, has_retry_budget, has_seed;
+    bool has_rate, has_arrivals, has_items, has_retries, has_retry_budget, has_share, has_seed;
     double rate_per_s;  /* from then on */
     const char *stages; /* NULL, or instead of a rate: their last rate holds until the end */
     enum arrivals arrivals;
     uint32_t items; /* asked for in the URL, and expected */
     unsigned retries;
     double retry_budget_percent;
-    uint64_t seed; /* the default is the one before, plus 1 */
+    double share_percent; /* more than 0, up to 100 */
+    uint64_t seed;        /* the default is the one before, plus 1 */
     /* Whether the caller may have the segment, which comes after so many requests; if not, `why`
      * has the reason. NULL: yes. */
     bool (*allows)(const void *context, const struct load_segment *next, uint64_t before, char *why,
@@ -84,6 +86,12 @@ enum load_change_outcome load_segments_change(struct load_segments *segments,
  * may end. From then on there is no further change. False: there is a segment that it has not seen.
  */
 bool load_segments_leave(struct load_segments *segments, unsigned index);
+
+/* Whether the schedule's request `index` is sent: evenly spread, with the rate as before. */
+bool load_segment_sends(const struct load_segment *segment, uint64_t index);
+
+/* How many of the first `count` are. */
+uint64_t load_segment_sent_of(const struct load_segment *segment, uint64_t count);
 
 /* The requests that all segments have before their successors begin. */
 uint64_t load_segments_requests(const struct load_segments *segments);

@@ -7,6 +7,7 @@
 #include "loadtest/base/whole_file.h"
 #include "loadtest/judge/verdict.h"
 #include "loadtest/report/ledger_json.h"
+#include "loadtest/report/seconds_json.h"
 #include "loadtest/report/segment_json.h"
 #include "loadtest/report/series_json.h"
 
@@ -221,13 +222,15 @@ json_t *run_json_build(const struct test_plan *plan, const struct load_result *r
     json_t *spectrum =
         json_pack("{s:o, s:o}", "response", series_json_spectrum(&stats->response_all), "service",
                   series_json_spectrum(&stats->service));
-    return json_pack("{s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "run",
+    json_t *seconds =
+        seconds_json_build(&stats->seconds, seconds_begun(&stats->seconds, result->elapsed_ns));
+    return json_pack("{s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "run",
                      run_json(plan, result), "verdict", verdict_json(plan, result), "ledger",
                      ledger_json(result), "errors",
                      errors_json(&stats->errors, series_json_slots(result)), "errors_other",
                      (json_int_t)stats->errors.other, "latency_ms", latencies_json(stats),
                      "integrity", integrity, "crashes", crashes, "service", service_json(result),
-                     "series", series_json_build(result), "spectrum", spectrum);
+                     "series", series_json_build(result), "spectrum", spectrum, "seconds", seconds);
 }
 
 bool run_json_write_file(const char *path, unsigned mode, const json_t *root, char *why,

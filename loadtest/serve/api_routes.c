@@ -9,6 +9,7 @@ const struct http_route api_routes[] = {
     {"GET", "/v1/runs/*", api_run_get},
     {"PATCH", "/v1/runs/*", api_run_patch},
     {"POST", "/v1/runs/*/stop", api_run_stop},
+    {"GET", "/v1/runs/*/seconds", api_run_seconds},
     {"GET", "/v1/runs/*/series", api_run_series},
     {"GET", "/v1/runs/*/histogram", api_run_histogram},
     {"GET", "/v1/runs/*/report.html", api_run_report},

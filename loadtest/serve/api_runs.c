@@ -221,9 +221,11 @@ void api_run_patch(void *context, const struct http_request *request,
         enum run_control_outcome outcome =
             run_control_change(api->control, id, &change, &made, why, sizeof why);
         if (outcome == RUN_CONTROL_OK)
-            http_response_json(request, response,
-                               json_pack("{s:s, s:o}", "id", id, "segment",
-                                         segment_json(&made, made.schedule.count, true)));
+            http_response_json(
+                request, response,
+                json_pack(
+                    "{s:s, s:o}", "id", id, "segment",
+                    segment_json(&made, load_segment_sent_of(&made, made.schedule.count), true)));
         else
             refuse_change(id, outcome, why, request, response);
     }

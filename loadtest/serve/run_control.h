@@ -14,13 +14,22 @@ struct run_control;
 
 /* The run under way, as of its latest report. */
 struct run_live {
-    uint64_t updates; /* 0: no report yet, and the rest is zero */
+    uint64_t updates;                /* 0: no report yet, and the rest is zero */
+    unsigned seconds, seconds_final; /* rows that have begun, and that change no more */
     double elapsed_s;
     uint64_t planned; /* requests of the whole run; 0: not known beforehand (closed loop) */
     bool stopping;    /* a stop was asked for */
     struct load_live figures;
     enum scrape_state service_state;
     struct service_sample service; /* valid unless SCRAPE_NEVER */
+};
+
+/* Rows of the run's seconds, from `from` on. */
+struct run_seconds {
+    unsigned from;
+    unsigned count;
+    unsigned final;          /* of the run: so many change no more */
+    struct second_row *rows; /* owned by the caller */
 };
 
 /* Since the process began, the run under way included. */
@@ -81,6 +90,10 @@ enum run_control_outcome run_control_change(struct run_control *control, const c
 enum run_control_outcome run_control_snapshot(struct run_control *control, const char *id,
                                               uint64_t seen, int64_t deadline_ns,
                                               struct run_live *live);
+
+/* Copies the rows from..; none where there are no more. OVER as above. TROUBLE without memory. */
+enum run_control_outcome run_control_seconds(struct run_control *control, const char *id,
+                                             unsigned from, struct run_seconds *seconds);
 
 void run_control_totals(struct run_control *control, struct run_totals *totals);
 

@@ -211,6 +211,8 @@ bool run_request_parse_change(struct run_request *request, struct load_change *c
         .retries = (unsigned)options->retries,
         .has_retry_budget = has(request, "retry-budget"),
         .retry_budget_percent = options->retry_budget_percent,
+        .has_share = has(request, "share"),
+        .share_percent = options->share_percent,
         .has_seed = has(request, "seed"),
         .seed = (uint64_t)options->seed,
     };

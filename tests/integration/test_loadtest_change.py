@@ -4,7 +4,9 @@ import time
 
 import pytest
 
-from load_server import fixture_server, fixture_start, fixture_target  # noqa: F401 (fixtures)
+from http_client import KeepAlive
+
+from load_server import events, fixture_server, fixture_start, fixture_target  # noqa: F401 (fixtures)
 from loadtest_support import ITEMS, wait_for
 from stall_server import Answer, feed_body, feed_items
 
@@ -171,3 +173,58 @@ def test_the_end_that_is_expected_moves(server, target):
     wait_for(lambda: 1000 <= server.run(run_id)["live"]["planned"] < 1100, "the new plan")
     server.stop_run(run_id)
     server.finished(run_id)
+
+
+# ---- a row for each second
+
+def table(answer):
+    """The rows as {column: value}."""
+    return [dict(zip(answer["columns"], row, strict=True)) for row in answer["rows"]]
+
+
+def test_each_second_has_its_row(server, target):
+    """The rows' sums are the ledger's, also when a part of the load is shed."""
+    target.behave = lambda number, feed: (Answer(status=503, body=b'{"message":"busy"}') if number % 10 == 0
+                                          else target.right(number, feed))
+    run_id = start(server, target, rate=100, duration=4, threads=2)
+    change(server, run_id, share=50)
+    result = server.finished(run_id)
+    ledger, rows = result["ledger"], table(result["seconds"])
+    sums = {name: sum(row[name] for row in rows) for name in ("demanded", "due", "ended", "right", "ok", "http_error", "attempts")}
+    assert sums == {"demanded": 400, "due": ledger["scheduled"], "ended": ledger["scheduled"], "right": ledger["ok"],
+                    "ok": ledger["ok"], "http_error": ledger["http_error"], "attempts": ledger["attempts"]}
+    assert 200 < ledger["scheduled"] < 400 and result["run"]["requests"] == ledger["scheduled"]
+    assert [row["demanded"] for row in rows[:4]] == [100] * 4
+    assert all(row["due"] == 50 for row in rows[2:4]) and rows[0]["due"] == 100
+    assert all(row["probed"] <= row["ok"] + row["http_error"] and row["probed_wrong"] == 0 for row in rows)
+    assert all(row["p50_ms"] <= row["p99_ms"] for row in rows if row["p99_ms"] is not None)
+
+
+def test_rows_of_a_run_under_way_and_of_one_that_is_over(server, target):
+    run_id = start(server, target, rate=50, duration=600, timeout="100ms")
+    answer = wait_for(lambda: (found := server.get(f"/v1/runs/{run_id}/seconds").json())["final"] >= 2 and found, "two final rows")
+    assert answer["from"] == 0 and len(answer["rows"]) > answer["final"]
+    assert all(row["due"] == row["ended"] == 50 for row in table(answer)[:answer["final"]])
+    later = server.get(f"/v1/runs/{run_id}/seconds?from={answer['final'] - 1}").json()
+    assert later["from"] == answer["final"] - 1 and later["rows"][0] == answer["rows"][answer["final"] - 1]
+    assert server.get(f"/v1/runs/{run_id}/seconds?from=14400").json()["rows"] == []
+    server.stop_run(run_id)
+    kept = server.get(f"/v1/runs/{run_id}/seconds?from=1").json()
+    assert kept["rows"] == server.finished(run_id)["seconds"]["rows"][1:] and kept["final"] == len(kept["rows"]) + 1
+    for wrong in ("x", "-1", "1.5", "14401", ""):
+        server.get(f"/v1/runs/{run_id}/seconds?from={wrong}", status=400)
+
+
+def test_rows_come_as_events(server, target):
+    """Whoever keeps the latest version of each row has the whole run."""
+    run_id = start(server, target, rate=50, duration=3, timeout="500ms")
+    with KeepAlive(server.port) as connection:
+        connection.connection.request("GET", f"/v1/runs/{run_id}/events")
+        found = events(connection.connection.getresponse())
+    seen = {}
+    for name, data in found:
+        if name == "seconds":
+            seen.update({data["from"] + at: row for at, row in enumerate(data["rows"])})
+    result = server.finished(run_id)
+    assert sorted(seen) == list(range(len(seen))) and 2 <= len(seen) <= 4
+    assert seen[0] == result["seconds"]["rows"][0], "a second whose requests have all ended"

@@ -75,7 +75,7 @@ static void test_an_empty_run_has_every_key(void **state)
     json_t *json = build(fixture);
     json_expect_keys(json, "",
                      "run verdict ledger errors errors_other latency_ms integrity crashes service "
-                     "series spectrum");
+                     "series spectrum seconds");
     json_expect(json, "errors", "[]");
     json_expect(json, "crashes", "null"); /* the service was not watched */
     json_expect(json, "service", "null");

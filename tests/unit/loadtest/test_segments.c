@@ -4,6 +4,7 @@
 
 #include "tests/support/support.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #define RATE       100
@@ -217,6 +218,34 @@ static void test_all_workers_turn_at_the_same_moment(void **state)
     }
 }
 
+static void test_a_share_is_spread_evenly(void **state)
+{
+    struct fixture *fixture = *state;
+    static const double shares[] = {1, 25, 29, 33.3, 50, 75, 99, 100};
+    (void)fixture;
+    for (size_t i = 0; i < sizeof shares / sizeof shares[0]; i++) {
+        struct load_segment segment = {.share_percent = shares[i]};
+        uint64_t sent = 0;
+        for (uint64_t index = 0; index < 10000; index++) {
+            sent += load_segment_sends(&segment, index);
+            assert_int_equal(sent, load_segment_sent_of(&segment, index + 1));
+            assert_true(fabs((double)sent - (double)(index + 1) * shares[i] / 100) < 1.001);
+        }
+    }
+}
+
+static void test_a_share_counts_in_the_requests(void **state)
+{
+    struct fixture *fixture = *state;
+    be_at(fixture, 4.8);
+    assert_int_equal(change(fixture, (struct load_change){.has_share = true, .share_percent = 50}),
+                     LOAD_CHANGE_DONE);
+    uint64_t first = load_segments_requests_of(&fixture->segments, 0);
+    uint64_t rest = fixture->made.schedule.count;
+    assert_true(first + rest >= RATE * DURATION_S - 1 && first + rest <= RATE * DURATION_S + 1);
+    assert_int_equal(load_segments_requests(&fixture->segments), first + rest / 2);
+}
+
 /* A source that is already beyond what it had turns to what comes later. */
 static void test_a_source_at_its_end_goes_on_with_a_change(void **state)
 {
@@ -246,6 +275,8 @@ int main(void)
         ROW(test_the_caller_s_limits_hold),
         ROW(test_a_worker_that_left_ends_all_changes),
         ROW(test_all_workers_turn_at_the_same_moment),
+        ROW(test_a_share_is_spread_evenly),
+        ROW(test_a_share_counts_in_the_requests),
         ROW(test_a_source_at_its_end_goes_on_with_a_change),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
