@@ -6,7 +6,9 @@ SHELL := /bin/bash
 BUILD    ?= build
 SANITIZE ?=
 
-CC       ?= gcc
+ifeq ($(origin CC),default) # make's own is cc
+CC       := gcc
+endif
 PACKAGES := libmicrohttpd libpq jansson libcurl libunwind libdw
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
             -Wformat=2 -Wundef -Wvla
@@ -114,6 +116,7 @@ diff-variants: ## prints each bug beside its fix
 	@deploy/diff-variants.sh
 
 clean: ## removes what was built
+	@$(if $(filter build,$(BUILD)),[[ ! -x deploy/lab.sh ]] || deploy/lab.sh none)
 	rm -rf $(BUILD)
 
 help: ## lists the targets

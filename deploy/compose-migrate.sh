@@ -20,4 +20,5 @@ PGPASSWORD=$(<"$SECRETS/database/superuser")
 
 export PGDATABASE=flashover
 /flashover/migrations/migrate up
-psql --no-psqlrc --quiet --no-password --command 'GRANT SELECT ON event TO flashover_monitor'
+psql --no-psqlrc --quiet --no-password --command 'GRANT USAGE ON SCHEMA public TO flashover_monitor' \
+    --command 'GRANT SELECT ON event TO flashover_monitor'

@@ -8,6 +8,9 @@ readonly here root
 # shellcheck source=process.sh
 . "$here/process.sh"
 
+# libpq reads them, and they are about another server.
+unset "${!PG@}"
+
 readonly ready_timeout_s=30
 readonly guard_timeout_s=40
 
@@ -18,7 +21,7 @@ usage: lab.sh demo | up | down | reset | logs [-f]
   demo   sets the fire off and shows the fix on a lab of its own, which it removes; results in build/demo
   up     starts a lab and leaves it running; its addresses are in build/lab/env
   down   stops the lab and removes it with its data
-  reset  restores data and toggles while the lab runs
+  reset  restores data and toggles, and removes the events, while the lab runs
   logs   prints the end of the service's log; -f or FOLLOW=1 follows it
 
 PORT_BASE (default 8080) is the public port, PORT_BASE + 1 the admin port, PORT_BASE + 10 the load tester's.
@@ -373,7 +376,7 @@ Put it out. The first line ends the crashes. The second also frees the pool, and
   ( . $dir/env && build/service toggle map=mutex query=batched )
 
 Set all addresses in your shell:  . $dir/env
-Reset data and toggles:           make reset$make
+Reset data, toggles and events:   make reset$make
 Stop and remove the lab:          make down$make
 TRY
 }
@@ -384,6 +387,9 @@ cmd_work_up() {
     check_programs service loadtest
     take_lock "$root/build/.lab-$port_base.lock" "another make up or make down of this lab is running"
     if registered_pid "$home/supervisor.pid" >/dev/null && [[ -s $home/env ]]; then
+        registered_pid "$home/loadtest.pid" >/dev/null || fail 'the load tester of this lab has died: make down, then make up'
+        registered_pid "$(<"$home/temp")/postgres/server.pid" >/dev/null ||
+            fail 'the database of this lab has died: make down, then make up'
         printf 'The lab is already up. Its addresses: . %s\n' "${home#"$root/"}/env"
         return
     fi
@@ -419,15 +425,29 @@ cmd_down() {
 }
 
 cmd_reset() {
-    local began
+    local began status=0
     choose_lab
     [[ -s $home/env ]] || fail 'the lab is not up'
     # shellcheck source=/dev/null
     . "$home/env"
     began=$(now_ms)
-    "$root/migrations/migrate" down all
-    "$root/migrations/migrate" up
-    printf 'Data and toggles are reset (%d ms).\n' "$(($(now_ms) - began))"
+    # Half a reset would leave the service without its tables: what was undone is made again, whatever happens.
+    trap '' INT HUP TERM
+    "$root/migrations/migrate" down all || status=$?
+    "$root/migrations/migrate" up || status=$?
+    ((status == 0)) || fail 'not all was reset; the message above says why. All tables are there'
+    printf 'Data, toggles and events are reset (%d ms).\n' "$(($(now_ms) - began))"
+}
+
+# For make clean, which would take the files away by which a lab is ended.
+cmd_none() {
+    local home temp file
+    for home in "$root"/build/{lab,lab-*,demo}; do
+        temp=$(cat "$home/temp" 2>/dev/null) || continue
+        for file in "$home"/{setup,supervisor,loadtest}.pid "$temp/postgres/server.pid"; do
+            ! registered_pid "$file" >/dev/null || fail "what runs in ${home#"$root/"} would be lost: end it first, by make down or Ctrl-C"
+        done
+    done
 }
 
 cmd_logs() {
@@ -487,7 +507,7 @@ declare home='' temp='' port_base='' job='' supervisor='' guard_pid='' guard_sta
 case ${1:-} in
     up | down | reset | demo) (($# == 1)) || usage_error "unexpected argument $2" ;;
     logs) (($# == 1)) || [[ $# == 2 && $2 == -f ]] || usage_error "unexpected argument $2" ;;
-    work_up | work_demo) (($# == 1)) || usage_error "$1 is for internal use" ;;
+    work_up | work_demo | none) (($# == 1)) || usage_error "$1 is for internal use" ;;
     guard) (($# == 3)) || usage_error 'guard is for internal use' ;;
     -h | --help)
         usage

@@ -8,6 +8,9 @@ readonly here
 # shellcheck source=process.sh
 . "$here/process.sh"
 
+# libpq reads them, and they are about another server.
+unset "${!PG@}"
+
 readonly start_timeout_s=30
 readonly stop_timeout_s=10
 

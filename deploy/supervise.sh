@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the service and starts it again after a crash, as a container engine or systemd would. Status 0,
-# 1 or 2 is final: the service was stopped, could not start, or had a wrong option.
+# 1 or 2 is final: the service was stopped, could not start, or had a wrong option. After a longer life
+# 2 is what SIGQUIT leaves, after its dump.
 #
 # usage: supervise.sh STATE_DIR COMMAND [ARGUMENT...]
 # Writes STATE_DIR/supervisor.pid, STATE_DIR/service.pid and STATE_DIR/service.log. STATE_DIR/temp names
@@ -14,7 +15,7 @@ readonly here
 
 readonly backoff_min_ms=100
 readonly backoff_max_ms=1000
-readonly healthy_ms=5000 # a life this long ends the back-off
+readonly healthy_ms=${HEALTHY_MS:-5000} # a life this long ends the back-off
 readonly log_bytes_max=$((64 << 20)) # what was before is kept once, as service.log.1
 readonly log_look_s=${LOG_LOOK_S:-10} # how often the size is looked at while the service runs
 readonly stop_timeout_s=9 # 5 s for open requests, 1 s for the admin port, 2 s to record the stop
@@ -22,7 +23,7 @@ readonly stop_timeout_s=9 # 5 s for open requests, 1 s for the admin port, 2 s t
 log() {
     local level=$1 message=$2
     printf '{"time":"%s","level":"%s","message":"%s","program":"supervisor","starts":%d}\n' \
-        "$(date -u +%Y-%m-%dT%H:%M:%S.%3NZ)" "$level" "$message" "$starts" >&"$log_fd"
+        "$(date -u +%Y-%m-%dT%H:%M:%S.%3NZ)" "$level" "$message" "$starts" >&"$log_fd" || true # the disk may be full
 }
 
 # Nobody opens the log anew, so the file stays and is emptied. All append to it. A line that comes
@@ -54,9 +55,10 @@ describe_end() {
     fi
 }
 
+# Whether status $1, after a life of $2 ms, ends all.
 is_final() {
     # 126 and 127: the program cannot be run at all.
-    [[ $1 =~ ^(0|1|2|126|127)$ ]]
+    [[ $1 =~ ^(0|1|126|127)$ ]] || { (($1 == 2)) && (($2 < healthy_ms)); }
 }
 
 # Whether the lab that started us is still there. A teardown leaves a mark first and then looks for our
@@ -105,7 +107,7 @@ pause_ms() {
 }
 
 main() {
-    local backoff_ms=$backoff_min_ms began_ms
+    local backoff_ms=$backoff_min_ms began_ms life_ms
     state_dir=$(cd "$1" && pwd)
     shift
     if [[ ${CORES:-0} == 1 ]]; then
@@ -126,12 +128,13 @@ main() {
         began_ms=$(now_ms)
         run_once "$@"
         ((!stopping)) || break
-        if is_final "$status"; then
+        life_ms=$(($(now_ms) - began_ms))
+        if is_final "$status" "$life_ms"; then
             log error "service $(describe_end "$status"); not started again"
             kill "$log_watcher"
             exit "$status"
         fi
-        if (($(now_ms) - began_ms >= healthy_ms)); then
+        if ((life_ms >= healthy_ms)); then
             backoff_ms=$backoff_min_ms
         fi
         log error "service $(describe_end "$status"); starting it again in $backoff_ms ms"

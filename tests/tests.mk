@@ -43,7 +43,7 @@ $(BUILD)/peers/go/peer: tests/bench/peers/go/peer.go
 $(BUILD)/peers/go/pool: tests/bench/peers/go/pool/pool.go
 $(BUILD)/peers/go/%:
 	@mkdir -p $(dir $@)
-	GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE=$(abspath $(BUILD))/peers/go-cache go build -trimpath -o $@ $<
+	GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE="$$PWD/$(BUILD)/peers/go-cache" go build -trimpath -o $@ $<
 
 $(BUILD)/peers/java/%.class: tests/bench/peers/java/%.java
 	@mkdir -p $(dir $@)

@@ -50,6 +50,14 @@ struct admin_client *admin_client_new(const char *base_url, const char *token_fi
 {
     char token[TOKEN_SIZE];
     char header[TOKEN_SIZE + 32];
+    const char *authority = strstr(base_url, "://");
+    authority = authority ? authority + 3 : base_url;
+    if (memchr(authority, '@', strcspn(authority, "/?#"))) {
+        snprintf(why, why_size,
+                 "it has a user name or a password; the port takes a token, and "
+                 "--admin-token-file names its file");
+        return NULL;
+    }
     if (token_file && !read_token(token_file, token, why, why_size))
         return NULL;
     struct admin_client *client = calloc(1, sizeof *client);

@@ -16,9 +16,18 @@ static const char *header(const struct http_request *request, const char *name)
     return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
 }
 
-static void write_name(const struct http_login *login, char name[NAME_SIZE])
+/* By the port that the browser knows, in the header Host: a container's port is published as
+ * another. */
+static void write_name(const struct http_login *login, const struct http_request *request,
+                       char name[NAME_SIZE])
 {
-    snprintf(name, NAME_SIZE, "flashover_%u", (unsigned)login->port);
+    const char *host = header(request, MHD_HTTP_HEADER_HOST);
+    const char *colon = host ? strrchr(host, ':') : NULL;
+    size_t digits = colon ? strspn(colon + 1, "0123456789") : 0;
+    if (digits > 0 && digits <= 5 && colon[1 + digits] == '\0')
+        snprintf(name, NAME_SIZE, "flashover_%s", colon + 1);
+    else
+        snprintf(name, NAME_SIZE, "flashover_%u", (unsigned)login->port);
 }
 
 static void write_value(const struct http_login *login, char value[VALUE_SIZE])
@@ -35,7 +44,7 @@ bool http_login_is_in(const struct http_login *login, const struct http_request 
     char value[VALUE_SIZE];
     if (!login->token)
         return true;
-    write_name(login, name);
+    write_name(login, request, name);
     write_value(login, value);
     const char *given = MHD_lookup_connection_value(request->connection, MHD_COOKIE_KIND, name);
     return given && http_token_equals(value, given);
@@ -121,10 +130,11 @@ static int digit_of(char c)
 
 /* Decodes the field `token` of a form (application/x-www-form-urlencoded). False: there is none, or
  * it is too long for a token. */
-static bool read_field(const char *body, char token[HTTP_TOKEN_SIZE])
+static bool read_field(const struct http_request *request, char token[HTTP_TOKEN_SIZE])
 {
+    const char *body = request->body;
     size_t size = 0;
-    if (strncmp(body, FIELD, strlen(FIELD)) != 0)
+    if (strlen(body) != request->body_size_bytes || strncmp(body, FIELD, strlen(FIELD)) != 0)
         return false;
     for (const char *at = body + strlen(FIELD); *at && *at != '&'; at++) {
         char c = *at == '+' ? ' ' : *at;
@@ -132,7 +142,7 @@ static bool read_field(const char *body, char token[HTTP_TOKEN_SIZE])
             c = (char)(digit_of(at[1]) * 16 + digit_of(at[2]));
             at += 2;
         }
-        if (size == HTTP_TOKEN_SIZE - 1)
+        if (size == HTTP_TOKEN_SIZE - 1 || c == '\0')
             return false;
         token[size++] = c;
     }
@@ -146,13 +156,12 @@ void http_login_enter(const struct http_login *login, const struct http_request 
     char token[HTTP_TOKEN_SIZE];
     char name[NAME_SIZE];
     char value[VALUE_SIZE];
-    if (login->token &&
-        (!read_field(request->body, token) || !http_token_equals(login->token, token))) {
+    if (login->token && (!read_field(request, token) || !http_token_equals(login->token, token))) {
         write_form(login, response, MHD_HTTP_UNAUTHORIZED, "That is not the token of this port.");
         return;
     }
     if (login->token) {
-        write_name(login, name);
+        write_name(login, request, name);
         write_value(login, value);
         text_addf(&response->cookie, "%s=%s; Path=/; HttpOnly; SameSite=Strict", name, value);
     }

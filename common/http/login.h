@@ -5,7 +5,7 @@
  * The cookie lasts as long as the browser (no Max-Age), no script can read it (HttpOnly, RFC 6265,
  * section 4.1.2.6), and no other site's page makes the browser send it (SameSite=Strict, its
  * successor's draft, section 5.6.7). A browser sends a cookie to every port of a host, so its name
- * has the port. It does not end with the process: who reloads a page after a crash is still in.
+ * has the port that the browser knows. It does not end with the process: who reloads a page after a crash is still in.
  */
 #ifndef FLASHOVER_COMMON_HTTP_LOGIN_H
 #define FLASHOVER_COMMON_HTTP_LOGIN_H
@@ -18,7 +18,7 @@
 struct http_login {
     const char *title; /* of the form: which program asks; text without <, > and & */
     const char *token; /* what the form asks for; NULL: nothing, all are in */
-    uint16_t port;     /* the server's, host byte order */
+    uint16_t port;     /* the server's, host byte order: for a Host without one */
 };
 
 /* Whether the request carries the cookie that http_login_enter() gave. Takes the same time whatever

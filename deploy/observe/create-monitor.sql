@@ -1,5 +1,6 @@
--- The exporter's role: it may read the server's figures and the table of events, and no other data. psql runs this after create-roles.sql,
--- with the variable monitor_password; the right to read events comes once the migrations have made them.
+-- The exporter's role. It may read the server's figures and the table of events, and no other data. psql runs this
+-- after create-roles.sql, with the variable monitor_password; compose-migrate.sh lets the role read events once the
+-- migrations have made the table.
 SELECT 'CREATE ROLE flashover_monitor' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'flashover_monitor') \gexec
 SET password_encryption = 'scram-sha-256';
 ALTER ROLE flashover_monitor LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD :'monitor_password';

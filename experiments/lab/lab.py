@@ -46,6 +46,11 @@ def wait_for(condition, what, timeout_s=WAIT_S, interval_s=0.01):
         time.sleep(interval_s)
 
 
+# psycopg2 reads them in this process, and they are about another server.
+for name in [name for name in os.environ if name.startswith("PG")]:
+    del os.environ[name]
+
+
 def clean_environment(**more):
     """The environment without FLASHOVER_* and PG*. The programs and libpq read options from these, and a test must not
     use those of the shell that it runs in."""

@@ -9,7 +9,7 @@
  * others does not count. */
 double processors_busy_s(void);
 
-/* How many this process may run on; at least 1. */
+/* How many the machine has, also those that this process may not run on; at least 1. */
 unsigned processors_count(void);
 
 #endif

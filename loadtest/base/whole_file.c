@@ -21,18 +21,30 @@ static bool cannot_write(const char *path, int error, char *why, size_t why_size
 /* A temporary file beside `path`; its name goes into `temporary`. -1 with errno set otherwise. */
 static int make_temporary(const char *path, char temporary[TEMPORARY_SIZE])
 {
-    if (snprintf(temporary, TEMPORARY_SIZE, "%s.XXXXXX", path) < TEMPORARY_SIZE)
+    if (snprintf(temporary, TEMPORARY_SIZE, "%s" WHOLE_FILE_TEMPORARY "XXXXXX", path) <
+        TEMPORARY_SIZE)
         return mkostemp(temporary, O_CLOEXEC);
     errno = ENAMETOOLONG;
     return -1;
+}
+
+/* A device, a pipe or a terminal: it stays, and is written to. */
+static bool is_special(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode);
 }
 
 bool whole_file_try(const char *path, char *why, size_t why_size)
 {
     char temporary[TEMPORARY_SIZE];
     struct stat status;
+    if (!path[0])
+        return cannot_write("''", ENOENT, why, why_size);
     if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
         return cannot_write(path, EISDIR, why, why_size);
+    if (is_special(path))
+        return access(path, W_OK) == 0 || cannot_write(path, errno, why, why_size);
     int fd = make_temporary(path, temporary);
     if (fd < 0)
         return cannot_write(path, errno, why, why_size);
@@ -67,10 +79,25 @@ static bool fill(FILE *file, unsigned mode, const char *bytes, size_t size_bytes
            (fsync(fileno(file)) == 0 || errno == EINVAL);
 }
 
+static bool write_special(const char *path, const char *bytes, size_t size_bytes, char *why,
+                          size_t why_size)
+{
+    FILE *file = fopen(path, "we");
+    bool written = file && fwrite(bytes, 1, size_bytes, file) == size_bytes && fflush(file) == 0;
+    int error = errno;
+    if (file && fclose(file) != 0 && written) {
+        error = errno;
+        written = false;
+    }
+    return written || cannot_write(path, error, why, why_size);
+}
+
 bool whole_file_write(const char *path, unsigned mode, const char *bytes, size_t size_bytes,
                       char *why, size_t why_size)
 {
     char temporary[TEMPORARY_SIZE];
+    if (is_special(path))
+        return write_special(path, bytes, size_bytes, why, why_size);
     int fd = make_temporary(path, temporary);
     if (fd < 0)
         return cannot_write(path, errno, why, why_size);

@@ -7,9 +7,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* What the name of a temporary file has between that of the file and six letters or digits. */
+#define WHOLE_FILE_TEMPORARY ".partial-"
+
 /* Writes `bytes` to `path` by way of a temporary file beside it that is renamed at the end; what
  * was at `path` stays until then. File and folder are on the disk when it returns. `mode` as for
- * chmod(2). False with the reason in `why`. */
+ * chmod(2). A device or a pipe is written to, and stays what it is. False with the reason in `why`.
+ */
 bool whole_file_write(const char *path, unsigned mode, const char *bytes, size_t size_bytes,
                       char *why, size_t why_size) __attribute__((warn_unused_result));
 

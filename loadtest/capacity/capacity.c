@@ -149,7 +149,7 @@ static bool overload(struct session *session)
     return true;
 }
 
-static void sum_up(struct capacity *capacity)
+void capacity_sum_up(struct capacity *capacity)
 {
     const struct capacity_trial *best = NULL;
     capacity->saturation_per_s = 0;
@@ -165,7 +165,7 @@ static void sum_up(struct capacity *capacity)
     }
     for (size_t i = 0; i < capacity->trial_count; i++) {
         const struct capacity_trial *trial = &capacity->trials[i];
-        if (trial->goodput_per_s < capacity->saturation_per_s / 2 &&
+        if (!trial->invalid && trial->goodput_per_s < capacity->saturation_per_s / 2 &&
             trial->rate_per_s > capacity->sustainable.lower_per_s &&
             !(trial->rate_per_s >= capacity->collapse_per_s))
             capacity->collapse_per_s = trial->rate_per_s;
@@ -213,7 +213,7 @@ bool capacity_run(struct capacity *capacity, struct stop *stop, char *why, size_
     bool beyond = capacity->overload && capacity->sustainable.lower_per_s > 0;
     capacity->complete = found && (!beyond || overload(&session));
     readiness_destroy(&session.readiness);
-    sum_up(capacity);
+    capacity_sum_up(capacity);
     predict(capacity);
     return capacity->complete;
 }

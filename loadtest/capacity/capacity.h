@@ -77,4 +77,7 @@ struct capacity {
 bool capacity_run(struct capacity *capacity, struct stop *stop, char *why, size_t why_size)
     __attribute__((warn_unused_result));
 
+/* Fills in what the trials say together. */
+void capacity_sum_up(struct capacity *capacity);
+
 #endif

@@ -133,7 +133,10 @@ static void explain_errors(const struct voice *voice, const struct load_result *
             result->has_service && result->service.restarts == 0 && !result->service.down_at_end
                 ? ", while the process stayed the same: slow, not dead"
                 : "");
-    uint64_t other = outcomes[OUTCOME_HTTP_ERROR] - checkouts - writes;
+    /* a message may have both phrases */
+    uint64_t known = checkouts + writes;
+    uint64_t other =
+        outcomes[OUTCOME_HTTP_ERROR] > known ? outcomes[OUTCOME_HTTP_ERROR] - known : 0;
     if (other > 0)
         say(voice, "%" PRIu64 " requests were answered with %serror.", other,
             checkouts + writes > 0 ? "another " : "an ");

@@ -26,9 +26,10 @@ void matrix_figures_take(struct matrix_figures *figures, const struct load_resul
         error_table_matching(&stats->errors, MESSAGE_WRITE_DEADLINE, &ignored_ns);
     figures->read_deadlines =
         error_table_matching(&stats->errors, MESSAGE_READ_DEADLINE, &ignored_ns);
-    figures->other_errors = figures->scheduled - figures->ok - figures->wrong -
-                            figures->pool_timeouts - figures->write_deadlines -
-                            figures->read_deadlines - figures->refused_or_reset;
+    /* a message may have two of the phrases */
+    uint64_t known = figures->ok + figures->wrong + figures->pool_timeouts +
+                     figures->write_deadlines + figures->read_deadlines + figures->refused_or_reset;
+    figures->other_errors = figures->scheduled > known ? figures->scheduled - known : 0;
 }
 
 /* Whether one of the incident's messages was seen: by a caller, or by the service alone (an answer

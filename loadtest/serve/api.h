@@ -14,9 +14,10 @@
 
 /* What the operator allows a run; the widest where he says nothing. */
 struct api_limits {
-    double max_per_s;     /* the highest rate */
-    double max_s;         /* the duration */
-    int64_t max_requests; /* the schedule's, each with all of its retries */
+    double max_per_s;       /* the highest rate */
+    double max_s;           /* the duration */
+    int64_t max_requests;   /* the schedule's, each with all of its retries */
+    uint64_t max_in_flight; /* what the limit of open files leaves beside the port's connections */
 };
 
 /* Lock key: (i) immutable while the server runs, (a) atomic; the rest guards itself. */

@@ -110,6 +110,27 @@ static bool check_limits(const struct api_limits *limits, const struct load_sett
     return false;
 }
 
+/* A load that took every descriptor could not be stopped over this port. The default is lowered; a
+ * number that the caller named is refused. */
+static bool fit_in_flight(const struct api_limits *limits, const struct run_request *wanted,
+                          struct load_settings *load, char why[RUN_REQUEST_WHY_SIZE])
+{
+    uint64_t asked = load->max_in_flight;
+    if (asked <= limits->max_in_flight)
+        return true;
+    load->max_in_flight = limits->max_in_flight;
+    bool is_named = json_object_get(wanted->body, "max-in-flight") != NULL;
+    if (!is_named && load->closed <= limits->max_in_flight)
+        return true;
+    snprintf(why, RUN_REQUEST_WHY_SIZE,
+             "%s: %llu connections are more than the %llu that the limit of open files (ulimit -n) "
+             "leaves for a load",
+             is_named ? "max-in-flight" : "closed",
+             (unsigned long long)(is_named ? asked : load->closed),
+             (unsigned long long)limits->max_in_flight);
+    return false;
+}
+
 static void start(const struct api *api, const struct run_request *wanted,
                   const struct http_request *request, struct http_response *response)
 {
@@ -117,7 +138,8 @@ static void start(const struct api *api, const struct run_request *wanted,
     char id[RUN_ID_SIZE];
     char why[RUN_REQUEST_WHY_SIZE];
     enum exit_code code = load_options_resolve(&wanted->options, &plan, why, sizeof why);
-    if (code == EXIT_PASS && !check_limits(&api->limits, &plan.load, why))
+    if (code == EXIT_PASS && (!check_limits(&api->limits, &plan.load, why) ||
+                              !fit_in_flight(&api->limits, wanted, &plan.load, why)))
         code = EXIT_USAGE;
     if (code != EXIT_PASS) {
         run_control_release(api->control);

@@ -189,6 +189,8 @@ enum exit_code command_serve(int argc, char **argv, struct stop *stop)
         return status;
     if (!check(&options))
         return EXIT_USAGE;
-    descriptors_raise();
+    uint64_t descriptors = descriptors_raise();
+    uint64_t others = MAX_CONNECTIONS + OTHER_DESCRIPTORS;
+    options.limits.max_in_flight = descriptors > others ? descriptors - others : 1;
     return serve(&options, stop);
 }

@@ -17,8 +17,8 @@
 #define LOCK_NAME ".lock"
 #define SUFFIX    ".json"
 #define PATH_SIZE 4096
-/* Of a temporary file beside "ID.json", as run_json_write_file() names it. */
-#define TEMPORARY_SUFFIX_LENGTH 7
+/* Of a temporary file beside "ID.json". */
+#define TEMPORARY_SUFFIX_LENGTH (strlen(WHOLE_FILE_TEMPORARY) + 6)
 
 /* A record holds what the service said, which is nobody else's business. */
 #define RECORD_MODE 0600
@@ -209,7 +209,8 @@ static void take_file(struct run_store *store, const char *name)
     if (!run_store_is_id(id) || strncmp(name + RUN_ID_SIZE - 1, SUFFIX, strlen(SUFFIX)) != 0)
         return;
     size_t whole = RUN_ID_SIZE - 1 + strlen(SUFFIX);
-    if (length == whole + TEMPORARY_SUFFIX_LENGTH && name[whole] == '.') {
+    if (length == whole + TEMPORARY_SUFFIX_LENGTH &&
+        strncmp(name + whole, WHOLE_FILE_TEMPORARY, strlen(WHOLE_FILE_TEMPORARY)) == 0) {
         snprintf(path, sizeof path, "%s/%s", store->directory, name);
         unlink(path);
     }

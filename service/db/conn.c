@@ -8,6 +8,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
@@ -60,7 +61,8 @@ static bool finish(struct db_conn *conn, int64_t deadline_ns, PGresult **out,
 static bool judge(struct db_conn *conn, PGresult **result, struct failure *failure)
 {
     ExecStatusType status = PQresultStatus(*result);
-    conn->state = db_conn_settled_state(conn);
+    if (conn->state != DB_CONN_BROKEN) /* by a last word behind the answer */
+        conn->state = db_conn_settled_state(conn);
     if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
         return true;
     (void)db_conn_refused(conn, *result, failure);
@@ -104,16 +106,30 @@ bool db_conn_execute(struct db_conn *conn, const char *sql, int parameter_count,
     return ok;
 }
 
-/* With PQERRORS_SQLSTATE a refused connect reads "FATAL:  53300"; libpq 15 has no other way to the
- * code. */
+/* With PQERRORS_SQLSTATE a refused connect reads "FATAL:  53300", where the first word is in the
+ * server's language; libpq 15 has no other way to the code. A line says so of each address that was
+ * tried. Takes the last refusal: its line, and its code. */
+static void find_refusal(const char *said, char *detail, size_t size, char sqlstate[6])
+{
+    char line[1024];
+    for (size_t length; *said; said += length + (said[length] == '\n')) {
+        length = strcspn(said, "\n");
+        snprintf(line, sizeof line, "%.*s", (int)length, said);
+        const char *code = length > 8 && length < sizeof line ? line + length - 5 : "";
+        if (strspn(code, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") != 5 ||
+            strncmp(code - 3, ":  ", 3) != 0)
+            continue;
+        memcpy(sqlstate, code, 6);
+        text_one_line(line, detail, size);
+    }
+}
+
 static void connect_failed(const struct db_conn *conn, struct failure *failure)
 {
     char detail[160];
-    text_one_line(PQerrorMessage(conn->pg), detail, sizeof detail);
-    const char *fatal = strstr(detail, "FATAL:  ");
     char sqlstate[6] = "";
-    if (fatal && strspn(fatal + 8, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5)
-        snprintf(sqlstate, sizeof sqlstate, "%.5s", fatal + 8);
+    text_one_line(PQerrorMessage(conn->pg), detail, sizeof detail);
+    find_refusal(PQerrorMessage(conn->pg), detail, sizeof detail, sqlstate);
     const char *gloss = "";
     if (strcmp(sqlstate, "53300") == 0)
         gloss = " (server full: too many connections)";
@@ -168,19 +184,47 @@ static bool prepare(struct db_conn *conn, const struct db_statement *statement, 
     return false;
 }
 
+/* A setting, in one statement of the simple protocol. */
+static bool set(struct db_conn *conn, const char *sql, int64_t deadline_ns, struct failure *failure)
+{
+    PGresult *result = NULL;
+    bool ok = PQsendQuery(conn->pg, sql)
+                  ? finish(conn, deadline_ns, &result, failure) && judge(conn, &result, failure)
+                  : db_conn_broken(conn, failure);
+    PQclear(result);
+    if (!ok)
+        failure->kind = FAILURE_UNAVAILABLE;
+    return ok;
+}
+
+/* A prepare waits for whoever locks a table. The server ends that wait before we would: a backend
+ * that waits for a lock does not see that its client has gone, so each try would leave one behind.
+ */
+static bool limit_lock_waits(struct db_conn *conn, int64_t deadline_ns, struct failure *failure)
+{
+    char sql[64];
+    int64_t left_ms = (deadline_ns - clock_now_ns()) / CLOCK_NS_PER_MS;
+    snprintf(sql, sizeof sql, "SET lock_timeout = %" PRId64, left_ms > 2 ? left_ms / 2 : 1);
+    return set(conn, sql, deadline_ns, failure);
+}
+
 /* A statement that does not fit the schema fails where it is used, and the others are of use. False
  * where none fits: DATABASE, with the last one's error. */
 static bool prepare_all(struct db_conn *conn, const struct db_conn_config *config,
                         int64_t deadline_ns, struct failure *failure)
 {
     assert(config->statement_count <= DB_CONN_MAX_STATEMENTS);
+    if (config->statement_count == 0)
+        return true;
+    if (!limit_lock_waits(conn, deadline_ns, failure))
+        return false;
     for (size_t i = 0; i < config->statement_count; i++)
         if (!prepare(conn, &config->statements[i], deadline_ns, failure))
             return false;
-    if (config->statement_count > 0 && conn->refused_count == config->statement_count)
+    if (conn->refused_count == config->statement_count)
         return false;
     failure->kind = FAILURE_NONE;
-    return true;
+    return set(conn, "RESET lock_timeout", deadline_ns, failure);
 }
 
 /* Without a receiver libpq prints notices on stderr, among our lines of JSON. */
@@ -209,6 +253,7 @@ static bool begin_connect(struct db_conn *conn, const struct db_conn_config *con
     snprintf(conn->address, sizeof conn->address, "%s:%s", host ? host : "?", port ? port : "?");
     if (!conn->pg)
         return failure_set(failure, FAILURE_UNAVAILABLE, "out of memory");
+    PQsetNoticeReceiver(conn->pg, on_notice, conn);
     PQsetErrorVerbosity(conn->pg, PQERRORS_SQLSTATE);
     return true;
 }
@@ -216,7 +261,6 @@ static bool begin_connect(struct db_conn *conn, const struct db_conn_config *con
 /* What a connection has in addition to libpq's. */
 static bool finish_connect(struct db_conn *conn, struct failure *failure)
 {
-    PQsetNoticeReceiver(conn->pg, on_notice, conn);
     PQsetErrorVerbosity(conn->pg, PQERRORS_DEFAULT);
     conn->interrupt_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     conn->socket_copy = fcntl(PQsocket(conn->pg), F_DUPFD_CLOEXEC, 0);

@@ -22,11 +22,13 @@
     with "SELECT v.id, v.views, v.likes, v.title" from "video v WHERE v.id = $2"
 /* Finds each video once, so where the list is not as it should be, rows are missing. A list of
  * another type has no rows: it is asked once, where a column of the result would cost 300 times. A
- * domain's slice has the type below the domain. */
+ * domain's slice has the type below the domain; an array of a domain over bigint reads alike. */
 #define FEED(with, from)                                                                           \
     with "SELECT v.id, v.views, v.likes, v.title" from                                             \
          "feed f JOIN video v ON v.id = ANY (f.video_ids[1:$3::int]) "                             \
-         "WHERE f.id = $2 AND pg_typeof(f.video_ids[1:1]) = 'bigint[]'::regtype"
+         "WHERE f.id = $2 AND (pg_typeof(f.video_ids[1:1]) = 'bigint[]'::regtype OR EXISTS ("      \
+         "SELECT FROM pg_type a JOIN pg_type e ON e.oid = a.typelem WHERE "                        \
+         "a.oid = pg_typeof(f.video_ids[1:1]) AND e.typbasetype = 'bigint'::regtype))"
 
 /* pg_type.oid */
 #define INT8OID   ((Oid)20)

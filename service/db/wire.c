@@ -80,7 +80,8 @@ bool db_conn_refused(struct db_conn *conn, const PGresult *result, struct failur
     char detail[160];
     if (!sqlstate)
         return db_conn_broken(conn, failure);
-    text_one_line(PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY), detail, sizeof detail);
+    const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    text_one_line(primary ? primary : "(no message)", detail, sizeof detail);
     failure_set(failure, FAILURE_DATABASE, "%s %s", sqlstate, detail);
     snprintf(failure->sqlstate, sizeof failure->sqlstate, "%s", sqlstate);
     if (conn->is_replaceable)
@@ -133,6 +134,13 @@ bool db_conn_is_last_result(struct db_conn *conn, const PGresult *result)
     return true;
 }
 
+/* No statement of ours begins one, and libpq would return it again and again. */
+static bool is_copy(const PGresult *result)
+{
+    ExecStatusType status = PQresultStatus(result);
+    return status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH;
+}
+
 enum db_conn_state db_conn_consume(struct db_conn *conn)
 {
     if (conn->state == DB_CONN_BROKEN)
@@ -144,7 +152,9 @@ enum db_conn_state db_conn_consume(struct db_conn *conn)
     while (conn->state == DB_CONN_BUSY && PQstatus(conn->pg) == CONNECTION_OK &&
            !PQisBusy(conn->pg)) {
         PGresult *result = PQgetResult(conn->pg);
-        if (db_conn_is_last_result(conn, result))
+        if (is_copy(result))
+            conn->state = DB_CONN_BROKEN;
+        else if (db_conn_is_last_result(conn, result))
             conn->state = DB_CONN_IDLE;
         PQclear(result);
     }
@@ -247,5 +257,12 @@ bool db_conn_next_result(struct db_conn *conn, int64_t deadline_ns, PGresult **r
         (void)PQconsumeInput(conn->pg);
     }
     *result = PQgetResult(conn->pg);
-    return true;
+    if (!is_copy(*result))
+        return true;
+    PQclear(*result);
+    *result = NULL;
+    conn->state = DB_CONN_BROKEN;
+    return failure_set(failure, FAILURE_DATABASE,
+                       "connection(%s): the server began a COPY that nobody asked for",
+                       conn->address);
 }

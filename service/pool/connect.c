@@ -274,9 +274,12 @@ void pool_connectors_stop(struct db_pool *pool)
 bool db_pool_is_cut_off(struct db_pool *pool, struct failure *failure)
 {
     pool_lock(pool);
-    bool is_cut_off =
-        pool->state == DB_POOL_PAUSED || (pool->connect_failures > 0 && pool_working(pool) == 0);
-    if (is_cut_off)
+    bool is_new = pool->mean_connect_ns == 0 && pool->config.max_untried_ns > 0;
+    bool is_cut_off = pool->state == DB_POOL_PAUSED ||
+                      ((pool->connect_failures > 0 || is_new) && pool_working(pool) == 0);
+    if (is_cut_off && pool->connect_failures == 0 && pool->state != DB_POOL_PAUSED)
+        failure_set(failure, FAILURE_UNAVAILABLE, "no connect has succeeded yet");
+    else if (is_cut_off)
         *failure = pool->connect_failures > 0 ? pool->connect_failure : pool->cleared;
     pool_unlock(pool);
     return is_cut_off;

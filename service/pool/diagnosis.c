@@ -43,11 +43,14 @@ static long long ms(int64_t ns)
 static bool find_failing_connects(struct db_pool_view *view)
 {
     const struct failure *failure = &view->connect_failure;
-    bool is_full = strcmp(failure->sqlstate, "53300") == 0;
+    enum db_pool_verdict verdict = VERDICT_DATABASE_DOWN;
     if (view->connect_failures == 0)
         return false;
-    return found(view, is_full ? VERDICT_SERVER_FULL : VERDICT_DATABASE_DOWN,
-                 "%u connects in a row have failed, the last %lld ms ago: %s",
+    if (strcmp(failure->sqlstate, "53300") == 0)
+        verdict = VERDICT_SERVER_FULL;
+    else if (strcmp(failure->sqlstate, "55P03") == 0) /* its prepares waited for a table's lock */
+        verdict = VERDICT_SLOW_HOLDERS;
+    return found(view, verdict, "%u connects in a row have failed, the last %lld ms ago: %s",
                  view->connect_failures, ms(view->at_ns - view->connect_failure_ns),
                  failure->message);
 }

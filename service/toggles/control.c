@@ -46,6 +46,7 @@ struct control {
     int64_t record_at_ns;           /* (t) when recording the start is tried next */
     bool record_failed;             /* (t) the log has it */
     bool helper_was_there;          /* (t) at the last heartbeat */
+    bool is_outdated;               /* (t) the table has changed since it was read */
 
     /* Held from reading the table to putting it in force, so that an older reading never overwrites
      * a newer one. */
@@ -78,8 +79,13 @@ static bool heartbeat(struct control *control, struct db_conn *conn, struct fail
     const char *application[] = {control->config.pool_application};
     PGresult *result;
     if (!db_conn_execute(conn, "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1",
-                         1, application, clock_now_ns() + QUERY_NS, &result, failure))
-        return false;
+                         1, application, clock_now_ns() + QUERY_NS, &result, failure)) {
+        atomic_store(&control->backends, -1);
+        if (!failure->sqlstate[0])
+            return false;
+        note_answer(control); /* an error that the server names is an answer */
+        return true;
+    }
     bool is_number = PQntuples(result) == 1 && PQnfields(result) == 1;
     atomic_store(&control->backends, is_number ? strtoll(PQgetvalue(result, 0, 0), NULL, 10) : -1);
     PQclear(result);
@@ -174,11 +180,15 @@ static void try_to_record_start(struct control *control, int64_t patience_ns)
     control->record_failed = true;
 }
 
-/* LISTEN comes before the reading, so that no change falls between the two. */
+/* LISTEN comes before the reading, so that no change falls between the two. The server ends what
+ * waits for a lock: a backend that does would not see that we have left it. */
 static bool begin(struct control *control, struct db_conn *conn, struct failure *failure)
 {
+    if (!event_limit_statements(conn, clock_now_ns() + QUERY_NS, failure))
+        return false;
     if (!execute(conn, "LISTEN flashover_toggle", failure) || !read_toggles(control, conn, failure))
         return false;
+    control->is_outdated = false;
     try_to_record_start(control, CONNECT_NS);
     return true;
 }
@@ -197,6 +207,7 @@ static void listen_until_lost(struct control *control, struct db_conn *conn,
                               struct failure *failure)
 {
     int64_t next_heartbeat_ns = 0;
+    int64_t read_again_ns = 0;
     bool ok = true;
     while (ok && !atomic_load(&control->stopping)) {
         if (clock_now_ns() >= next_heartbeat_ns) {
@@ -210,8 +221,13 @@ static void listen_until_lost(struct control *control, struct db_conn *conn,
         if (ok && !db_conn_wait(conn, control->wake_fd, next_heartbeat_ns))
             ok = failure_set(failure, FAILURE_UNAVAILABLE, "the connection was lost");
         thread_state_set(THREAD_RUNNING);
-        if (ok && db_conn_take_notifications(conn))
-            ok = read_toggles(control, conn, failure);
+        control->is_outdated |= ok && db_conn_take_notifications(conn);
+        if (ok && control->is_outdated && clock_now_ns() >= read_again_ns) {
+            control->is_outdated = !read_toggles(control, conn, failure);
+            /* an error that the server names, as of a lock, is about the table alone */
+            ok = !control->is_outdated || failure->sqlstate[0];
+            read_again_ns = control->is_outdated ? next_heartbeat_ns : 0;
+        }
     }
 }
 

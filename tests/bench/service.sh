@@ -6,6 +6,7 @@ services=()
 
 # begin: starts the database, and puts its addresses into the environment. Everything ends with the script.
 begin() {
+    unset "${!FLASHOVER_@}" "${!PG@}" # a shell's own, as of a lab that is up
     temp=$(mktemp -d /tmp/flashover-bench-XXXXXX)
     chmod 711 "$temp" # the server may run as another user
     trap finish EXIT

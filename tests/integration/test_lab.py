@@ -112,7 +112,7 @@ def test_the_demo():
 def lab(environment, command, status=0):
     run = subprocess.run([LAB, command], env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL,
                          timeout=90)
-    assert run.returncode == status, run.stdout + run.stderr
+    assert status is None or run.returncode == status, run.stdout + run.stderr
     return run.stdout + run.stderr
 
 
@@ -153,6 +153,8 @@ def test_up_reset_and_down():
     port = free_port()
     with marked_environment(PORT_BASE=str(port)) as (environment, folder):
         environment["FLASHOVER_TOKEN_FILE"] = "/nonexistent"  # of another load tester
+        # and of another database
+        environment.update(PGSSLMODE="require", PGOPTIONS="-c default_transaction_read_only=on", PGSERVICE="nonesuch")
         try:
             began = time.monotonic()
             said = lab(environment, "up")
@@ -169,6 +171,7 @@ def test_up_reset_and_down():
             assert Client(port + 1).get("/v1/toggles").status == 401
             assert admin.request("PATCH", "/v1/toggles", json_body={"query": "per_item"}).status == 200
             assert "already up" in lab(environment, "up")
+            assert f"what runs in build/lab-{port} would be lost" in lab(environment, "none", status=1)
             check_load_tester(port, variables)
 
             reset_within_the_limit(environment, up_s)
@@ -182,6 +185,40 @@ def test_up_reset_and_down():
             lab(environment, "down")
         wait_for(lambda: nothing_is_left(folder), "nothing is left of the lab", timeout_s=20)
         assert not (ROOT / f"build/lab-{port}").exists()
+
+
+@contextmanager
+def lab_that_is_up():
+    port = free_port()
+    with marked_environment(PORT_BASE=str(port)) as (environment, folder):
+        try:
+            lab(environment, "up")
+            yield port, environment, ROOT / f"build/lab-{port}"
+        finally:
+            lab(environment, "down")
+        wait_for(lambda: nothing_is_left(folder), "nothing is left of the lab", timeout_s=20)
+
+
+@pytest.mark.long
+def test_a_reset_that_is_held_up_leaves_all_tables_there():
+    with lab_that_is_up() as (port, environment, _):
+        with psycopg2.connect(lab_variables(port)["FLASHOVER_OWNER_DATABASE_URL"]) as owner, owner.cursor() as cursor:
+            cursor.execute("SELECT kind FROM event")  # the transaction stays open, as in a forgotten psql
+            said = lab(environment, "reset", status=1)
+            assert "0002_event.down.sql failed" in said and "not all was reset" in said
+        wait_for(lambda: Client(port).get("/v1/feeds/7").status == 200, "feeds as before", timeout_s=10)
+        assert "are reset" in lab(environment, "reset")
+
+
+@pytest.mark.long
+def test_up_again_says_what_has_died():
+    with lab_that_is_up() as (_, environment, home):
+        os.kill(int((home / "loadtest.pid").read_text().split()[0]), signal.SIGKILL)
+        wait_for(lambda: "the load tester of this lab has died" in lab(environment, "up", status=None), "it is said")
+    with lab_that_is_up() as (_, environment, home):
+        server = Path((home / "temp").read_text().strip()) / "postgres/server.pid"
+        os.kill(int(server.read_text().split()[0]), signal.SIGKILL)
+        wait_for(lambda: "the database of this lab has died" in lab(environment, "up", status=None), "it is said")
 
 
 @pytest.mark.long
@@ -220,6 +257,41 @@ def test_up_with_a_taken_port_says_which_and_leaves_nothing():
             assert f"port {taken.getsockname()[1]} is taken by " in line and f"(process {os.getpid()})" in line
             assert all(text.startswith("Note: ports ") for text in note) and len(note) <= 1
             wait_for(lambda: nothing_is_left(folder), "nothing is left", timeout_s=20)
+
+
+@contextmanager
+def supervised(folder, command, **environment):
+    """A program of the test's own under the supervisor, which has its files in the folder."""
+    (folder / "temp").write_text(f"{folder}\n")
+    process = subprocess.Popen([ROOT / "deploy/supervise.sh", folder, "sh", "-c", command], cwd=folder,
+                               env=clean_environment(**environment), stdin=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def lives(folder):
+    return len((folder / "lives").read_text()) if (folder / "lives").exists() else 0
+
+
+def test_a_program_that_takes_a_wrong_option_is_not_started_again(tmp_path):
+    with supervised(tmp_path, "printf . >>lives; exit 2") as process:
+        assert process.wait(timeout=20) == 2 and lives(tmp_path) == 1
+
+
+def test_after_a_dump_by_sigquit_it_is(tmp_path):
+    with supervised(tmp_path, "printf . >>lives; sleep 0.5; exit 2", HEALTHY_MS="300") as process:
+        wait_for(lambda: lives(tmp_path) >= 2, "a second life", timeout_s=20)
+        assert process.poll() is None
+
+
+def test_a_full_disk_does_not_end_the_supervisor(tmp_path):
+    (tmp_path / "service.log").symlink_to("/dev/full")
+    with supervised(tmp_path, "printf . >>lives; exit 3") as process:
+        wait_for(lambda: lives(tmp_path) >= 3, "a third life", timeout_s=20)
+        assert process.poll() is None
 
 
 def test_a_large_log_is_kept_once(tmp_path):

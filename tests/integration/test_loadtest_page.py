@@ -1,4 +1,7 @@
 """The page of `loadtest serve` in a real, headless Chromium: a load is started, watched and stopped from it."""
+import contextlib
+import socket
+
 import pytest
 from selenium.webdriver.common.by import By
 
@@ -69,6 +72,26 @@ def test_a_load_is_stopped_from_the_browser(driver, server):
     press(driver, "Stop")
     wait_for(lambda: text(driver, "figures").startswith("STOPPED"), "the end")
     wait_for(lambda: first_run(driver)[2:4] == ["finished", "STOPPED"], "the list has it")
+
+
+def test_a_page_that_may_not_follow_asks_again_in_a_while(driver, server):
+    """32 others follow already. It would otherwise ask as fast as the server answers."""
+    run_id = server.start_run(rate=5, duration=60, items=ITEMS)
+    with contextlib.ExitStack() as stack:
+        for _ in range(32):
+            follower = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            follower.sendall(f"GET /v1/runs/{run_id}/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            assert follower.recv(12) == b"HTTP/1.1 200"
+        driver.get(f"http://127.0.0.1:{server.port}/")
+
+        def tries():
+            return driver.execute_script("return performance.getEntriesByType('resource').filter((e) => e.name.endsWith('/events')).length")
+
+        wait_for(lambda: tries() >= 1, "it was refused")
+        wait_for(lambda: tries() >= 2, "it asks again", timeout_s=15)
+        assert tries() == 2
+    wait_for(lambda: "in flight" in text(driver, "figures"), "it follows when there is room", timeout_s=15)
+    server.stop_run(run_id)
 
 
 def test_what_the_server_refuses_is_said(driver, server):

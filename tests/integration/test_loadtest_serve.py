@@ -8,7 +8,7 @@ import pytest
 
 from exposition import parse_metrics
 from load_server import LONG, file_of, fixture_server, fixture_start, fixture_target  # noqa: F401: fixtures
-from loadtest_support import ALL_OUTCOMES, ITEMS, check_ledger, loadtest, wait_for
+from loadtest_support import ALL_OUTCOMES, ITEMS, LOADTEST, check_ledger, loadtest, wait_for
 from stall_server import Answer, StallServer
 
 ID = re.compile(r"\d{8}T\d{9}Z-[0-9a-f]{8}$")
@@ -228,6 +228,12 @@ def test_a_wrong_admin_port_is_told_at_once(start, target, tmp_path):
     assert server.get("/v1/runs").json() == {"runs": []}
 
 
+def test_an_admin_url_with_a_password_is_refused_and_not_repeated(start, target):
+    server = start(admin_url=target.base.replace("://", "://user:secret@"))
+    message = server.post("/v1/runs", {}, 502).error()[1]
+    assert "has a user name or a password" in message and "secret" not in message and "secret" not in server.log()
+
+
 # ---- stopping ---------------------------------------------------------------------------------------------------
 
 
@@ -314,6 +320,24 @@ def test_metrics(server):
     assert after.value("flashover_loadtest_runs_total", verdict="STOPPED") == 1
     assert after.value("flashover_loadtest_runs_total") == 2
     assert server.get("/healthz").json() == {"status": "alive"}
+
+
+def test_a_load_leaves_descriptors_to_stop_it_with(start, target, tmp_path):
+    """Nobody is answered, so each request keeps its connection."""
+    target.behave = lambda number, feed: Answer("hole")
+    limited = tmp_path / "loadtest"
+    limited.write_text(f'#!/bin/sh\nexec prlimit --nofile=400:400 "{LOADTEST}" "$@"\n')
+    limited.chmod(0o755)
+    server = start(program=limited)
+    assert "max-in-flight: 45 connections are more than the 44 that" in server.post(
+        "/v1/runs", {"max-in-flight": 45}, 400).error()[1]
+    assert "closed: 50 connections are more than the 44" in server.post("/v1/runs", {"closed": 50}, 400).error()[1]
+    run_id = server.start_run(rate=200, duration=60, timeout=60)
+    server.under_way(run_id)
+    wait_for(lambda: server.run(run_id)["live"]["ledger"]["dropped"] > 20, "all places are taken")
+    assert server.get("/healthz").json() == {"status": "alive"}
+    server.stop_run(run_id)
+    assert server.finished(run_id)["run"]["max_in_flight"] == 44
 
 
 @pytest.mark.parametrize("limits, body, words", [

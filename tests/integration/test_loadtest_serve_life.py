@@ -118,7 +118,7 @@ def test_a_run_that_a_killed_process_leaves_is_lost(start):
     server.under_way(run_id)
     server.process.kill()
     server.process.wait()
-    for half in (f"{run_id}.json.a1B2c3", "20200101T000000000Z-00000000.json.zzzzzz"):
+    for half in (f"{run_id}.json.partial-a1B2c3", "20200101T000000000Z-00000000.json.partial-zzzzzz"):
         (server.runs / half).write_text('{"id":')
     (server.runs / "notes.txt").write_text("not ours")
     (server.runs / "20200101T000000000Z-00000000.json").write_text("{}")

@@ -62,7 +62,7 @@ def test_the_form_gives_a_cookie_that_no_script_and_no_other_site_can_use(browse
 
 
 @pytest.mark.parametrize("field", ["token=wrong", f"token={ENCODED}x", f"token={ENCODED[:-1]}", "token=", "", f"name={ENCODED}",
-                                   "token=%", "token=%zz", "token=%00", f"token={ENCODED}%00", "token=" + "a" * 5000])
+                                   "token=%", "token=%zz", "token=%00", f"token={ENCODED}%00x", f"token={ENCODED}%00", "token=" + "a" * 5000])
 def test_another_token_gives_the_form_again(browser, field):
     answer = enter(browser, field)
     assert answer.status == 401 and is_form(answer) and b"not the token" in answer.body
@@ -106,6 +106,17 @@ def test_a_program_with_the_token_needs_no_origin(server):
 def test_the_form_leads_back_to_its_page_and_to_no_other_site(browser, server, referer, to):
     here = f"http://127.0.0.1:{server.port}"
     assert enter(browser, Referer=referer.format(here=here)).headers["Location"] == to
+
+
+def test_two_ports_that_are_published_as_others_do_not_meet(browser, server):
+    """As two labs in containers: both servers think that they have the same port."""
+    for host, name in (("lab:18090", "flashover_18090"), ("[::1]:18090", "flashover_18090"), ("lab", f"flashover_{server.port}"),
+                       ("lab:", f"flashover_{server.port}"), ("lab:1x", f"flashover_{server.port}")):
+        set_cookie = enter(browser, Host=host).headers["Set-Cookie"]
+        assert set_cookie.startswith(name + "="), (host, set_cookie)
+        sent = {"Host": host, "Cookie": set_cookie.partition(";")[0]}
+        assert browser.get("/v1/runs", headers=sent).status == 200
+        assert browser.get("/v1/runs", headers={**sent, "Host": "lab:18091"}).status == 401
 
 
 def test_another_sites_page_cannot_log_in(browser):

@@ -9,7 +9,7 @@ import pytest
 
 from fake_postgres import Act, FakePostgres
 from fault_proxy import FaultProxy
-from lab import Lock, wait_for
+from lab import Lock, run_service, wait_for
 from load import BackendWatch, Load, burst, check_lawful, fetch, summary
 
 WHOLE_AGAIN_S = 2.0  # after the fault
@@ -38,6 +38,78 @@ def check_serves(service, count=2 * SIZE):
     with service.public.keep_alive() as connection:
         outcomes = [fetch(connection, feed, 20) for feed in range(1, count + 1)]
     assert [o.status for o in outcomes] == [200] * count, summary(outcomes)
+
+
+# ---- answers that no server gives
+
+def test_an_error_without_a_message_is_an_error(start_service):
+    def script(moment):
+        return Act(error=("XX000", None), severity="ERROR") if moment.step == "execute" and moment.count == 1 else None
+
+    with FakePostgres(script) as fake:
+        service = start_service(database_url=fake.url, pool_size=1, query_latency_ms=0)
+        answer = service.feed(7, items=3)
+        assert answer.status == 502 and answer.json()["message"] == "XX000 (no message)"
+        assert service.feed(7, items=3).status == 200 and service.alive()
+
+
+@pytest.mark.parametrize("query", ["batched", "per_item", "pipelined"])
+def test_a_copy_that_nobody_asked_for_ends_the_connection(start_service, query):
+    def script(moment):
+        return Act(copy=True) if moment.step == "execute" and moment.connection <= 2 else None
+
+    with FakePostgres(script) as fake:
+        service = start_service(database_url=fake.url, pool_size=1, query_latency_ms=0, query=query, map="mutex")
+        answers = [service.feed(7, items=3) for _ in range(4)]
+        assert "began a COPY that nobody asked for" in answers[0].json()["message"], answers
+        assert {answer.status for answer in answers} == {502, 200} and answers[-1].status == 200
+        service.wait_quiet()
+
+
+def test_a_copy_in_a_drained_answer_ends_the_connection(start_service):
+    """The request gave up before, and the pool reads what is left."""
+    def script(moment):
+        return Act(delay_s=0.6, copy=True) if moment.step == "execute" and moment.connection == 1 else None
+
+    with FakePostgres(script) as fake:
+        service = start_service(database_url=fake.url, pool_size=1, query_latency_ms=0, request_timeout_ms=300)
+        assert service.feed(7, items=3).status == 504
+        wait_for(lambda: service.feed(7, items=3).status == 200, "another connection serves", timeout_s=10)
+        service.wait_quiet()
+
+
+@pytest.mark.parametrize("step", ["startup", "prepare", "execute"])
+def test_a_warning_is_not_printed_among_the_log_lines(start_service, step):
+    def script(moment):
+        warning = Act(error=("01000", "database has a collation version mismatch"), severity="WARNING")
+        return warning if moment.step == step else None
+
+    with FakePostgres(script) as fake:
+        service = start_service(database_url=fake.url, pool_size=2, pool_min=2, query_latency_ms=0)
+        wait_full(service, size=2)
+        assert service.feed(7, items=3).status == 200
+        lines = service.log().splitlines()
+        assert [line for line in lines if not line.startswith("{")] == [], lines
+
+
+def test_the_code_of_a_refusal_is_found_behind_another_address(postgres, start_service):
+    """libpq tried two addresses, and its message is long."""
+    port = postgres.env["FLASHOVER_PG_PORT"]
+    url = f"postgresql://flashover_app:wrong@127.0.0.1:1,127.0.0.1:{port}/flashover"
+    done = run_service(env={**postgres.env, "FLASHOVER_DATABASE_URL": url, "FLASHOVER_LISTEN": "127.0.0.1:0",
+                            "FLASHOVER_ADMIN_LISTEN": "127.0.0.1:0"})
+    assert done.returncode == 1 and "28P01 (the role is missing" in done.stderr, done.stderr
+
+
+def test_a_full_server_is_named_behind_another_address(start_service):
+    def script(moment):
+        return Act(error=("53300", "sorry, too many clients already")) if moment.step == "startup" else None
+
+    with FakePostgres(script) as fake:
+        url = f"postgresql://fake@127.0.0.1:1,127.0.0.1:{fake.port}/fake"
+        service = start_service(database_url=url, wait="alive")
+        assert service.feed(7, items=3).status == 503
+        wait_for(lambda: service.admin.get("/debug/pool").json()["verdict"] == "server_full", "the verdict")
 
 
 # ---- each fault of the network, and the way back

@@ -2,6 +2,7 @@
 other reason."""
 import re
 import signal
+import socket
 import time
 
 import pytest
@@ -71,6 +72,68 @@ def test_without_connections_one_is_tried_unasked(server, role):
         wait_for(lambda: readyz(service) == 503, "it has tried", timeout_s=2 * UNASKED_S)
         role("app", "LOGIN")
         wait_for(lambda: readyz(service) == 200, "it is whole again", timeout_s=2)
+
+
+def test_before_the_first_connect_nothing_is_ready(start_service):
+    """The pool's server takes the connection and does not answer, as behind a firewall."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://flashover_app@127.0.0.1:{silent.getsockname()[1]}/flashover"
+        service = start_service(database_url=url, wait="alive")
+        seen = set()
+        began = time.monotonic()
+        while time.monotonic() - began < 3:  # a connect may take 5 s
+            seen.add(service.public.get("/readyz").error())
+        assert seen == {(-503, "the pool has no connection: no connect has succeeded yet")}
+
+
+def locks_waited_for(server):
+    return server.query("SELECT count(*) FROM pg_locks WHERE NOT granted")[0][0]
+
+
+def test_connects_that_wait_for_a_lock_leave_nothing_behind(server):
+    """Each prepare waits for the table. The pool grows no further, and the server has no more backends than it may."""
+    with Service(server, pool_size=4, pool_min=1, request_timeout_ms=300) as service:
+        check_feed(service.feed(7, items=5), 7, 5)
+        with Lock(server, "video"):
+            most, began = 0, time.monotonic()
+            while time.monotonic() - began < 15:
+                burst(service, 8, items=5)
+                most = max(most, len(server.backends()))
+            assert most <= 4, "the pool's size"
+            message = service.log()
+            assert "55P03 canceling statement due to lock timeout" in message
+        wait_for(lambda: service.feed(7, items=5).status == 200, "it serves again", timeout_s=5)
+        assert server.query("SHOW lock_timeout", role="app") == [("0",)]
+        wait_for(lambda: locks_waited_for(server) == 0, "nobody waits any more")
+
+
+def test_a_lock_on_the_toggles_makes_nothing_unready(server):
+    """The table cannot be read, and all else works. What waits for it piles up nowhere."""
+    with Service(server) as service:
+        with Lock(server, "toggle"):
+            server.query("NOTIFY flashover_toggle")
+            seen, most, began = set(), 0, time.monotonic()
+            while time.monotonic() - began < 8:
+                seen.add(readyz(service))
+                most = max(most, locks_waited_for(server))
+            assert seen == {200} and most <= 1
+            assert "control connection failed" not in service.log()
+        server.query("INSERT INTO toggle (name, value) VALUES ('map', 'slots')")
+        server.query("NOTIFY flashover_toggle")
+        wait_for(lambda: service.toggles()["map"] == "slots", "toggles are read again", timeout_s=5)
+        server.query("DELETE FROM toggle")
+
+
+def test_a_start_while_the_toggles_are_locked(server):
+    """It is not ready, since it cannot know them, and leaves no backend behind for each try."""
+    with Lock(server, "toggle") as lock, Service(server, wait="alive") as service:
+        most, began = 0, time.monotonic()
+        while time.monotonic() - began < 8:
+            assert readyz(service) == 503
+            most = max(most, locks_waited_for(server))
+        assert most <= 1
+        lock.free()
+        wait_for(lambda: readyz(service) == 200, "it is ready", timeout_s=5)
 
 
 def test_a_dead_pooler(server, start_service_on):

@@ -70,6 +70,8 @@ SCHEMAS = {
                   "42501 permission denied for table video"),
     "ids of a domain": ("CREATE DOMAIN ids AS int8[]; ALTER TABLE feed ALTER video_ids TYPE ids",
                         "ALTER TABLE feed ALTER video_ids TYPE int8[]; DROP DOMAIN ids", None),
+    "ids of a domain's array": ("CREATE DOMAIN vid AS int8; ALTER TABLE feed ALTER video_ids TYPE vid[]",
+                                "ALTER TABLE feed ALTER video_ids TYPE int8[]; DROP DOMAIN vid", None),
     "title varchar": ("ALTER TABLE video ALTER title TYPE varchar(200)", "ALTER TABLE video ALTER title TYPE text", None),
     **{name: (f"ALTER TABLE {table} ALTER {column} TYPE {wrong}", f"ALTER TABLE {table} ALTER {column} TYPE {right}", message)
        for name, (table, column, wrong, right, message) in TYPES.items()},

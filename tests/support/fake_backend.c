@@ -241,6 +241,10 @@ static bool take_message(struct session *session, char type, const char *body)
         put_message(session, 'Z', "I", 1);
         send_out(session);
         session->is_skipping = false;
+    } else if (type == 'Q') { /* a SET or RESET */
+        put_message(session, 'C', "SET", sizeof "SET");
+        put_message(session, 'Z', "I", 1);
+        send_out(session);
     } else if (type == 'X') {
         return false;
     } else if (session->is_skipping) {

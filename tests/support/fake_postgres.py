@@ -30,8 +30,9 @@ class Act:
 
     delay_s: float = 0.0
     end: str | None = None  # "eof", "rst"
-    error: tuple | None = None  # (SQLSTATE, message), and the server's function where that matters
-    severity: str = "FATAL"  # ERROR: the connection goes on
+    error: tuple | None = None  # (SQLSTATE, message or None), and the server's function where that matters
+    severity: str = "FATAL"  # ERROR: the connection goes on; WARNING: so does the step
+    copy: bool = False  # a COPY that nobody asked for
 
 
 @dataclass
@@ -56,9 +57,10 @@ def text(value):
 
 
 def error_message(severity, sqlstate, words, function="exec_bind_message"):
-    fields = (b"S" + text(severity), b"V" + text(severity), b"C" + text(sqlstate), b"M" + text(words),
-              b"R" + text(function))
-    return message("E", *fields, b"\0")
+    fields = [b"S" + text(severity), b"V" + text(severity), b"C" + text(sqlstate), b"R" + text(function)]
+    if words is not None:
+        fields.append(b"M" + text(words))
+    return message("N" if severity == "WARNING" else "E", *fields, b"\0")
 
 
 def int8(value):
@@ -119,9 +121,15 @@ class Session:
             act = Act(error=("57014", "canceling statement due to user request"), severity="ERROR")
         if act.end:
             raise Ended(act.end)
+        if act.copy:
+            self.writer.write(message("H", b"\0", struct.pack("!h", 0)))
+            self.failed = True
+            return False
         if not act.error:
             return True
         self.writer.write(error_message(act.severity, *act.error))
+        if act.severity == "WARNING":
+            return True
         self.failed = True
         if act.severity == "FATAL":
             raise Ended("eof")

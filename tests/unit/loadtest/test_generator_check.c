@@ -57,6 +57,24 @@ static void test_late(void **state)
     assert_false(is_valid(run_of(100, 600000, 30000000))); /* beyond what any answer excuses */
 }
 
+/* 2 of 100 requests are refused at once, and stand at their timeout of 5 s. */
+static void test_late_beside_requests_without_an_answer(void **state)
+{
+    static const struct {
+        int64_t lag_us, right_us;
+        bool is_valid;
+    } cases[] = {{30000, 31000, false}, {30000, 1000000, true}, {15000, 16000, true}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct load_stats *stats = run_of(cases[i].lag_us, cases[i].lag_us, cases[i].right_us);
+        histogram_record_us(&stats->response_all, 5000000);
+        histogram_record_us(&stats->response_all, 5000000);
+        for (int j = 0; j < 100; j++)
+            histogram_record_us(&stats->response_ok, cases[i].right_us);
+        assert_int_equal(is_valid(stats), cases[i].is_valid);
+    }
+}
+
 static void test_out_of_means(void **state)
 {
     static const struct {
@@ -85,6 +103,7 @@ int main(void)
         cmocka_unit_test(test_on_time),
         cmocka_unit_test(test_late_but_little_or_little_of_the_whole),
         cmocka_unit_test(test_late),
+        cmocka_unit_test(test_late_beside_requests_without_an_answer),
         cmocka_unit_test(test_out_of_means),
     };
     return cmocka_run_group_tests_name("generator_check", tests, NULL, NULL);

@@ -210,16 +210,24 @@ static void test_other_files_are_left_alone(void **state)
         "20200101T000000000Z-00000001.json",     /* not JSON */
         "20200101T000000000Z-00000002.json",     /* its id is another */
         "20200101T000000000Z-00000003.json.bak", /* not a name of ours */
+        "20200101T000000000Z-00000003.json.backup",
+        "20200101T000000000Z-00000003.json.sha256",
+        "20200101T000000000Z-00000003.json.partial-", /* nor these */
+        "20200101T000000000Z-00000003.json.partial-1234567",
         "x20200101T000000000Z-0000000.json",
     };
     static const char *const texts[] = {
-        "", "{\"id\":", "{\"id\":\"20200101T000000000Z-00000001\",\"state\":\"finished\"}", "",
-        "{}"};
-    for (size_t i = 0; i < 5; i++)
+        "", "{\"id\":", "{\"id\":\"20200101T000000000Z-00000001\",\"state\":\"finished\"}",
+        "", "",         "",
+        "", "",         "{}"};
+    enum { OTHERS = sizeof others / sizeof others[0] };
+    static_assert(sizeof texts / sizeof texts[0] == OTHERS, "one each");
+    for (size_t i = 0; i < OTHERS; i++)
         write_file(others[i], texts[i]);
-    write_file("20200101T000000000Z-00000004.json.AbC123", "half"); /* a killed process left it */
+    /* a killed process left it */
+    write_file("20200101T000000000Z-00000004.json.partial-AbC123", "half");
     store = reopen(NULL, 1);
-    assert_int_equal(count_files(), 6);
+    assert_int_equal(count_files(), OTHERS + 1);
     json_t *list = run_store_list(store);
     assert_int_equal(json_array_size(list), 1);
     json_decref(list);
