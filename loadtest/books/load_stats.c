@@ -10,12 +10,13 @@ bool load_stats_init(struct load_stats *stats, int64_t span_ns)
 {
     memset(stats, 0, sizeof *stats); /* touches the histograms now, not as the run goes on */
     stats->censored_from_ns = CLOCK_NEVER;
-    return timeline_init(&stats->timeline, span_ns);
+    return timeline_init(&stats->timeline, span_ns) && seconds_init(&stats->seconds, span_ns);
 }
 
 void load_stats_destroy(struct load_stats *stats)
 {
     timeline_destroy(&stats->timeline);
+    seconds_destroy(&stats->seconds);
 }
 
 static void merge_generator(struct generator_stats *into, const struct generator_stats *from)
@@ -42,6 +43,7 @@ void load_stats_merge(struct load_stats *into, const struct load_stats *from)
     histogram_merge(&into->connect, &from->connect);
     histogram_merge(&into->lag, &from->lag);
     timeline_merge(&into->timeline, &from->timeline);
+    seconds_add(&into->seconds, &from->seconds, 0, into->seconds.count);
     merge_generator(&into->generator, &from->generator);
 }
 
@@ -79,6 +81,11 @@ void load_stats_end(struct load_stats *stats, const struct request_end *end)
     slot->outcomes[end->outcome]++;
     histogram_record_ns(&stats->response_all, waited_ns);
     coarse_histogram_record_ns(&slot->response, waited_ns);
+    seconds_end(&stats->seconds, &(struct second_end){.outcome = end->outcome,
+                                                      .due_ns = end->intended_ns - end->start_ns,
+                                                      .at_ns = end->at_ns - end->start_ns,
+                                                      .waited_ns = waited_ns,
+                                                      .is_probe = end->is_probe});
     if (recent) {
         recent->outcomes[end->outcome]++;
         coarse_histogram_record_ns(&recent->response, waited_ns);

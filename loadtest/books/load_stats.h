@@ -8,6 +8,7 @@
 #include "loadtest/books/error_table.h"
 #include "loadtest/books/ledger.h"
 #include "loadtest/books/recent.h"
+#include "loadtest/books/seconds.h"
 #include "loadtest/books/timeline.h"
 #include "loadtest/check/feed_check.h"
 
@@ -38,6 +39,7 @@ struct load_stats {
     struct histogram lag;
     struct timeline timeline; /* times are after the run's start */
     struct recent recent;     /* the same of the last second; not merged */
+    struct seconds seconds;   /* the same by seconds */
     struct generator_stats generator;
 };
 
@@ -50,6 +52,7 @@ struct request_end {
     int64_t first_byte_ns;
     int64_t at_ns;
     int64_t timeout_ns; /* duration */
+    bool is_probe;
 };
 
 /* For a run of span_ns, until its last request has ended. False without memory. */

@@ -14,6 +14,7 @@ enum {
     MATRIX = LOAD_OPTIONS_MATRIX,
     CAPACITY = LOAD_OPTIONS_CAPACITY,
     SERVE = LOAD_OPTIONS_SERVE,
+    CHANGE = LOAD_OPTIONS_CHANGE,
     ALL = RUN | MATRIX | CAPACITY
 };
 
@@ -29,28 +30,34 @@ static const struct {
     LOAD_OPTION(ALL | SERVE, url,
                 TEXT_ROW("url", NULL, "http://127.0.0.1:8080/v1/feeds/{feed}", "URL",
                          "target; {feed} becomes a random feed, no path means /v1/feeds/{feed}")),
-    LOAD_OPTION(RUN | MATRIX, rate_per_s,
+    LOAD_OPTION(RUN | MATRIX | CHANGE, rate_per_s,
                 NUMBER_ROW(REAL, "rate", NULL, "20", 0.01, SCHEDULE_RATE_MAX, "N",
                            "requests per second, open loop")),
     LOAD_OPTION(RUN, duration_s,
                 NUMBER_ROW(DURATION, "duration", NULL, "10", 0.001, SCHEDULE_TIME_MAX_S, "TIME",
                            "how long requests are sent")),
     LOAD_OPTION(
-        RUN, stages,
+        RUN | CHANGE, stages,
         TEXT_ROW("stages", NULL, NULL, "LIST",
                  "instead of rate and duration: RATE/TIME or FROM-TO/TIME, as 20/10s,20-60/30s")),
-    LOAD_OPTION(RUN, arrivals,
+    LOAD_OPTION(RUN | CHANGE, arrivals,
                 CHOICE_ROW("arrivals", NULL, "constant", "constant|poisson", "HOW",
                            "evenly spaced, or at random as independent callers are")),
     LOAD_OPTION(RUN | CAPACITY, slo,
                 LIST_ROW("slo", NULL, "THRESHOLD",
                          "p(99)<200, ok>99.9%, …; several by commas or repetition")),
-    LOAD_OPTION(RUN | CAPACITY, retries,
+    LOAD_OPTION(RUN | CAPACITY | CHANGE, retries,
                 NUMBER_ROW(INTEGER, "retries", NULL, "0", 0, 20, "N",
                            "further attempts after 502, 503, 504 and lost connections")),
     LOAD_OPTION(RUN | CAPACITY, retry_backoff_s,
                 NUMBER_ROW(DURATION, "retry-backoff", NULL, "100ms", 0, 60, "TIME",
                            "before the first retry; doubled for each further one")),
+    LOAD_OPTION(RUN | CAPACITY | CHANGE, retry_budget_percent,
+                NUMBER_ROW(REAL, "retry-budget", NULL, "2000", 0, LOAD_RETRY_BUDGET_NONE, "PERCENT",
+                           "retries for each 100 requests; 2000: as many as --retries allows")),
+    LOAD_OPTION(CHANGE, share_percent,
+                NUMBER_ROW(REAL, "share", NULL, "100", 1, 100, "PERCENT",
+                           "of the requests that the schedule has, so many are sent")),
     LOAD_OPTION(RUN, closed,
                 NUMBER_ROW(INTEGER, "closed", NULL, "0", 0, 50000, "CALLERS",
                            "what a closed-loop tool would do: each caller waits for its answer")),
@@ -61,7 +68,7 @@ static const struct {
                 NUMBER_ROW(INTEGER, "max-in-flight", NULL, "2000", 1, 50000, "N",
                            "requests in flight; what comes on top is counted as dropped")),
     LOAD_OPTION(ALL, threads, NUMBER_ROW(INTEGER, "threads", NULL, "1", 1, 64, "N", "event loops")),
-    LOAD_OPTION(ALL, seed,
+    LOAD_OPTION(ALL | CHANGE, seed,
                 NUMBER_ROW(INTEGER, "seed", NULL, "1", 0, 1e15, "N",
                            "of the feeds asked for, and of poisson arrivals")),
     LOAD_OPTION(
@@ -69,7 +76,7 @@ static const struct {
         CHOICE_ROW(
             "check", NULL, "auto", "auto|feed|status", "WHAT",
             "each entry of each answer, or its status; auto: feed where the URL has {feed}")),
-    LOAD_OPTION(ALL, items,
+    LOAD_OPTION(ALL | CHANGE, items,
                 NUMBER_ROW(INTEGER, "items", NULL, "300", 1, 1000, "N",
                            "entries that a right answer has, where the URL has no ?items=")),
     LOAD_OPTION(ALL | SERVE, admin_url,
@@ -90,6 +97,7 @@ size_t load_options_table(struct load_options *options, enum load_option_set set
                                      .duration_s = 10,
                                      .arrivals = "constant",
                                      .retry_backoff_s = 0.1,
+                                     .retry_budget_percent = LOAD_RETRY_BUDGET_NONE,
                                      .check = "auto"};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         if (!(rows[i].sets & (unsigned)set))
@@ -179,6 +187,7 @@ enum exit_code load_options_resolve(const struct load_options *options, struct t
         .items = (uint32_t)options->items,
         .retries = (unsigned)options->retries,
         .retry_backoff_ns = (int64_t)(options->retry_backoff_s * (double)CLOCK_NS_PER_S),
+        .retry_budget_percent = options->retry_budget_percent,
         .closed = (uint64_t)options->closed,
     };
     if (!target_parse(&load->target, options->url, reason, sizeof reason)) {

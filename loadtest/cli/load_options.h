@@ -17,7 +17,9 @@ struct load_options {
     struct option_list slo; /* none: SLO_DEFAULT */
     int64_t retries;
     double retry_backoff_s;
-    int64_t closed; /* callers; 0: open loop */
+    double retry_budget_percent;
+    double share_percent; /* of a change alone */
+    int64_t closed;       /* callers; 0: open loop */
     double timeout_s;
     int64_t max_in_flight;
     int64_t threads;
@@ -33,7 +35,8 @@ enum load_option_set {
     LOAD_OPTIONS_RUN = 1,
     LOAD_OPTIONS_MATRIX = 2,
     LOAD_OPTIONS_CAPACITY = 4,
-    LOAD_OPTIONS_SERVE = 8
+    LOAD_OPTIONS_SERVE = 8,
+    LOAD_OPTIONS_CHANGE = 16 /* of a run under way, by PATCH /v1/runs/{id} */
 };
 
 #define LOAD_OPTIONS_MAX 24

@@ -2,6 +2,7 @@
 
 #include "common/check.h"
 
+#include <errno.h>
 #include <jansson.h>
 
 #define FEED_BODY_BYTES  1048576 /* 1,000 items take about 80 kB */
@@ -39,9 +40,9 @@ void exchange_free_all(struct exchange_list *list)
     }
 }
 
-enum connection_result exchange_start(struct exchange *exchange, const struct target *target,
-                                      enum load_check check)
+enum connection_result exchange_start(struct exchange *exchange, enum load_check check)
 {
+    const struct target *target = &exchange->segment->target;
     bool is_feed = check == LOAD_CHECK_FEED;
     return connection_start(&exchange->connection, target, exchange->arrival.feed_id,
                             is_feed ? FEED_BODY_BYTES : OTHER_BODY_BYTES,
@@ -60,9 +61,10 @@ static void read_error_body(const struct response_parser *response, struct error
     json_decref(root);
 }
 
-enum outcome exchange_judge(const struct exchange *exchange, enum load_check check, uint32_t items,
+enum outcome exchange_judge(const struct exchange *exchange, enum load_check check,
                             struct feed_defects *defects, struct error_row *row)
 {
+    uint32_t items = exchange->segment->items;
     const struct response_parser *response = &exchange->connection.response;
     const char *first = NULL;
     assert(response->complete);
@@ -80,4 +82,17 @@ enum outcome exchange_judge(const struct exchange *exchange, enum load_check che
     }
     read_error_body(response, row);
     return OUTCOME_HTTP_ERROR;
+}
+
+void exchange_count_attempt(const struct exchange *exchange, struct load_stats *stats)
+{
+    const struct connection *connection = &exchange->connection;
+    struct generator_stats *generator = &stats->generator;
+    if (connection->connected_at_ns)
+        histogram_record_ns(&stats->connect,
+                            connection->connected_at_ns - connection->connect_at_ns);
+    if (connection->error == EMFILE || connection->error == ENFILE || connection->error == ENOBUFS)
+        generator->out_of_descriptors++;
+    else if (connection->error == EADDRNOTAVAIL)
+        generator->out_of_ports++;
 }

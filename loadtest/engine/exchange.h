@@ -7,16 +7,17 @@
 
 #include "loadtest/books/load_stats.h"
 #include "loadtest/engine/connection.h"
-#include "loadtest/plan/load_settings.h"
+#include "loadtest/plan/segments.h"
 
 #include <sys/queue.h>
 
 struct exchange {
     struct connection connection;
     struct schedule_arrival arrival;
-    unsigned retries;           /* attempts beyond the first */
-    bool waits;                 /* in flight, between two attempts */
-    TAILQ_ENTRY(exchange) link; /* in the one list it is in */
+    const struct load_segment *segment; /* what the request is and what its answer should be */
+    unsigned retries;                   /* attempts beyond the first */
+    bool waits;                         /* in flight, between two attempts */
+    TAILQ_ENTRY(exchange) link;         /* in the one list it is in */
 };
 
 TAILQ_HEAD(exchange_list, exchange);
@@ -30,12 +31,14 @@ struct exchange *exchange_take(struct exchange_list *idle, struct exchange_list 
 void exchange_free_all(struct exchange_list *list);
 
 /* Sends, or begins to send, the request on the place's connection. */
-enum connection_result exchange_start(struct exchange *exchange, const struct target *target,
-                                      enum load_check check);
+enum connection_result exchange_start(struct exchange *exchange, enum load_check check);
+
+/* Books what an attempt that has ended cost: the connect, and what the machine was out of. */
+void exchange_count_attempt(const struct exchange *exchange, struct load_stats *stats);
 
 /* OK, WRONG or HTTP_ERROR, for an answer that is whole. For the latter two *row says what it was
  * (not how often or when); the defects of a wrong body are added to `defects`. */
-enum outcome exchange_judge(const struct exchange *exchange, enum load_check check, uint32_t items,
+enum outcome exchange_judge(const struct exchange *exchange, enum load_check check,
                             struct feed_defects *defects, struct error_row *row);
 
 #endif

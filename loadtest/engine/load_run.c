@@ -23,14 +23,39 @@ static int64_t all_done_at(struct load_worker *const *workers, unsigned count)
     return latest_ns;
 }
 
+/* The seconds of all workers, as far as they were looked at. */
+struct live_seconds {
+    struct seconds sum;
+    unsigned final; /* so many rows change no more: each request due in them has ended */
+};
+
+static void look_at_seconds(struct live_seconds *live, struct load_worker *const *workers,
+                            const struct load_settings *settings, int64_t elapsed_ns,
+                            struct load_moment *moment)
+{
+    unsigned to = seconds_begun(&live->sum, elapsed_ns);
+    seconds_clear(&live->sum, live->final, to);
+    for (unsigned i = 0; i < settings->threads; i++)
+        load_worker_add_seconds(workers[i], &live->sum, live->final, to);
+    moment->seconds = &live->sum;
+    moment->seconds_from = live->final;
+    moment->seconds_to = to;
+    /* a second more, since a worker may be late to book a timeout */
+    unsigned begun = seconds_begun(&live->sum, elapsed_ns - settings->timeout_ns - CLOCK_NS_PER_S);
+    live->final = begun > 0 ? begun - 1 : 0;
+    moment->seconds_final = live->final;
+}
+
 static void show(struct load_worker *const *workers, const struct load_settings *settings,
-                 struct scrape *scrape, const struct load_watch *watch, int64_t elapsed_ns)
+                 struct scrape *scrape, const struct load_watch *watch, int64_t elapsed_ns,
+                 struct live_seconds *seconds)
 {
     struct load_moment moment = {.settings = settings,
                                  .elapsed_s = (double)elapsed_ns / (double)CLOCK_NS_PER_S,
                                  .service_state = SCRAPE_NEVER};
     for (unsigned i = 0; i < settings->threads; i++)
         load_worker_snapshot(workers[i], &moment.live);
+    look_at_seconds(seconds, workers, settings, elapsed_ns, &moment);
     if (scrape)
         moment.service_state = scrape_latest(scrape, &moment.service);
     watch->on_progress(watch->argument, &moment);
@@ -38,7 +63,8 @@ static void show(struct load_worker *const *workers, const struct load_settings 
 
 static void watch_workers(struct load_worker *const *workers, const struct load_settings *settings,
                           struct scrape *scrape, const struct stop *stop,
-                          const struct load_watch *watch, int64_t start_ns)
+                          const struct load_watch *watch, int64_t start_ns,
+                          struct live_seconds *seconds)
 {
     int64_t next_report_ns = start_ns + watch->interval_ns;
     while (!all_done_at(workers, settings->threads) &&
@@ -46,7 +72,7 @@ static void watch_workers(struct load_worker *const *workers, const struct load_
         int64_t now_ns = clock_now_ns();
         if (!watch->on_progress || now_ns < next_report_ns)
             continue;
-        show(workers, settings, scrape, watch, now_ns - start_ns);
+        show(workers, settings, scrape, watch, now_ns - start_ns, seconds);
         next_report_ns += watch->interval_ns;
     }
 }
@@ -61,6 +87,7 @@ static bool start_workers(struct load_worker **workers, const struct load_settin
     }
     result->start_ns = clock_now_ns() + START_DELAY_NS;
     result->started_unix_s = clock_unix_seconds() + (double)START_DELAY_NS / (double)CLOCK_NS_PER_S;
+    load_segments_start(shared->segments, result->start_ns);
     for (unsigned i = 0; i < settings->threads; i++)
         if (!load_worker_start(workers[i], result->start_ns)) {
             stop_request(stop, SIGABRT); /* for those that run already */
@@ -85,6 +112,17 @@ static void collect(struct load_worker *const *workers, unsigned count, struct l
         load_stats_merge(result->stats, load_worker_join(workers[i]));
 }
 
+static bool keep_segments(const struct load_segments *segments, struct load_result *result)
+{
+    unsigned count = load_segments_count(segments);
+    result->segments = calloc(count, sizeof *result->segments);
+    result->segment_count = result->segments ? count : 0;
+    for (unsigned i = 0; i < result->segment_count; i++)
+        result->segments[i] = (struct load_result_segment){*load_segments_at(segments, i),
+                                                           load_segments_requests_of(segments, i)};
+    return result->segments != NULL;
+}
+
 static void free_workers(struct load_worker **workers, unsigned count)
 {
     for (unsigned i = 0; workers && i < count; i++)
@@ -96,18 +134,24 @@ bool load_run_execute(const struct load_settings *settings, struct scrape *scrap
                       int64_t settle_ns, struct stop *stop, const struct load_watch *watch,
                       struct load_result *result, char *why, size_t why_size)
 {
-    struct load_shared shared = {0};
+    struct load_shared shared = {.segments = settings->segments};
+    struct load_segments unchanged;
+    struct live_seconds seconds = {0};
     bool done = false;
     assert(settings->threads > 0 && settings->max_in_flight > 0);
     *result = (struct load_result){.stats = malloc(sizeof *result->stats)};
     struct load_worker **workers = calloc(settings->threads, sizeof(struct load_worker *));
-    if (!workers || !result->stats ||
-        !load_stats_init(result->stats, load_settings_span_ns(settings)))
+    if (!settings->segments && load_segments_init(&unchanged, settings))
+        shared.segments = &unchanged;
+    if (!workers || !result->stats || !shared.segments ||
+        !load_stats_init(result->stats, load_settings_span_ns(settings)) ||
+        !seconds_init(&seconds.sum, load_settings_span_ns(settings)))
         goto out;
     done = start_workers(workers, settings, &shared, stop, result);
     if (done)
-        watch_workers(workers, settings, scrape, stop, watch, result->start_ns);
+        watch_workers(workers, settings, scrape, stop, watch, result->start_ns, &seconds);
     collect(workers, settings->threads, result);
+    done = done && keep_segments(shared.segments, result);
     if (!done)
         goto out;
     assert(atomic_load(&shared.in_flight) == 0);
@@ -119,6 +163,9 @@ bool load_run_execute(const struct load_settings *settings, struct scrape *scrap
     close_books(result);
 out:
     free_workers(workers, settings->threads);
+    seconds_destroy(&seconds.sum);
+    if (shared.segments == &unchanged)
+        load_segments_destroy(&unchanged);
     if (scrape) {
         scrape_finish(scrape, clock_now_ns() + settle_ns, &result->service);
         result->has_service = result->service.samples > 0;
@@ -136,5 +183,7 @@ void load_result_free(struct load_result *result)
     if (result->stats)
         load_stats_destroy(result->stats);
     free(result->stats);
+    free(result->segments);
     result->stats = NULL;
+    result->segments = NULL;
 }

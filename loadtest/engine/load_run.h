@@ -15,6 +15,9 @@ struct load_moment {
     struct load_live live;
     enum scrape_state service_state; /* SCRAPE_NEVER without an admin URL */
     struct service_sample service;
+    const struct seconds *seconds; /* rows seconds_from..seconds_to-1 have changed */
+    unsigned seconds_from, seconds_to;
+    unsigned seconds_final; /* so many rows change no more */
 };
 
 /* Is called while the run lasts, in the thread that runs it. */
@@ -24,6 +27,12 @@ struct load_watch {
     int64_t interval_ns;
 };
 
+/* A segment as it was, and the requests that it had until the next one began. */
+struct load_result_segment {
+    struct load_segment segment;
+    uint64_t requests;
+};
+
 struct load_result {
     struct load_stats *stats; /* owned */
     int64_t start_ns;         /* monotonic: the schedule's zero */
@@ -31,7 +40,9 @@ struct load_result {
     int64_t elapsed_ns;       /* from there to the end of the last request */
     int stop_reason;          /* 0, or the reason in `stop` that cut the run short */
     bool balanced;
-    char imbalance[128];          /* which sum is off, when not balanced */
+    char imbalance[128];                  /* which sum is off, when not balanced */
+    struct load_result_segment *segments; /* owned; one unless the load was changed */
+    unsigned segment_count;
     bool has_service;             /* an admin URL was given and answered at least once */
     struct scrape_result service; /* its figures are valid when has_service; owned */
 };

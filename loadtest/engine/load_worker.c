@@ -2,6 +2,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "loadtest/engine/arrival_source.h"
 #include "loadtest/engine/retry_queue.h"
 
 #include <errno.h>
@@ -27,9 +28,7 @@ struct load_worker {
     int epoll_fd;
     int timer_fd;
     int64_t start_ns; /* (i) */
-    struct schedule_cursor cursor;
-    struct schedule_arrival next;
-    bool has_next;
+    struct arrival_source source;
     uint64_t idle_callers;          /* closed loop: callers with no request in flight */
     struct exchange_list in_flight; /* by intended start: all have the same timeout, so also by
                                        deadline */
@@ -62,18 +61,20 @@ static void count_error(struct load_worker *worker, enum outcome outcome, int64_
     error_table_add(&worker->stats.errors, row);
 }
 
-static void book_end(struct load_worker *worker, enum outcome outcome, int64_t intended_at_ns,
-                     const struct connection *connection, int64_t at_ns)
+static void book_end(struct load_worker *worker, enum outcome outcome,
+                     const struct schedule_arrival *arrival, const struct connection *connection,
+                     int64_t at_ns)
 {
     load_stats_end(&worker->stats,
                    &(struct request_end){
                        .outcome = outcome,
                        .start_ns = worker->start_ns,
-                       .intended_ns = intended_at_ns,
+                       .intended_ns = worker->start_ns + arrival->at_ns,
                        .sent_ns = connection ? connection->sent_at_ns : 0,
                        .first_byte_ns = connection ? connection->first_byte_at_ns : 0,
                        .at_ns = at_ns,
                        .timeout_ns = worker->settings->timeout_ns,
+                       .is_probe = arrival->index % SECONDS_PROBE == 0,
                    });
 }
 
@@ -82,7 +83,7 @@ static void book_end(struct load_worker *worker, enum outcome outcome, int64_t i
 static void end_exchange(struct load_worker *worker, struct exchange *exchange,
                          enum outcome outcome, int64_t at_ns)
 {
-    book_end(worker, outcome, intended_ns(worker, exchange), &exchange->connection, at_ns);
+    book_end(worker, outcome, &exchange->arrival, &exchange->connection, at_ns);
     uint64_t in_flight =
         atomic_fetch_sub_explicit(&worker->shared->in_flight, 1, memory_order_relaxed);
     assert(in_flight > 0);
@@ -106,10 +107,12 @@ static bool try_again(struct load_worker *worker, struct exchange *exchange, enu
     int status = exchange->connection.response.status;
     bool can_help = ledger_outcome_class(outcome) == OUTCOME_CLASS_CONNECTION ||
                     (outcome == OUTCOME_HTTP_ERROR && status >= 502 && status <= 504);
-    if (!can_help || exchange->retries >= settings->retries)
+    if (!can_help || exchange->retries >= exchange->segment->retries)
         return false;
     double backoff_ns = (double)settings->retry_backoff_ns * (double)(1U << exchange->retries);
     if (backoff_ns >= (double)(intended_ns(worker, exchange) + settings->timeout_ns - now_ns))
+        return false;
+    if (!retry_budget_take(&worker->shared->retry_budget, exchange->segment->retry_budget_percent))
         return false;
     assert(!exchange->waits);
     exchange->waits = true;
@@ -119,10 +122,9 @@ static bool try_again(struct load_worker *worker, struct exchange *exchange, enu
 
 static void end_answered(struct load_worker *worker, struct exchange *exchange, int64_t at_ns)
 {
-    const struct load_settings *settings = worker->settings;
     struct error_row row; /* 3 kB, not cleared for every right answer */
     enum outcome outcome =
-        exchange_judge(exchange, settings->check, settings->items, &worker->stats.defects, &row);
+        exchange_judge(exchange, worker->settings->check, &worker->stats.defects, &row);
     connection_finish(&exchange->connection);
     if (try_again(worker, exchange, outcome, at_ns))
         return;
@@ -154,18 +156,6 @@ static void end_timed_out(struct load_worker *worker, struct exchange *exchange)
                intended_ns(worker, exchange) + timeout_ns);
 }
 
-static void count_attempt_end(struct load_worker *worker, const struct connection *connection)
-{
-    struct generator_stats *generator = &worker->stats.generator;
-    if (connection->connected_at_ns)
-        histogram_record_ns(&worker->stats.connect,
-                            connection->connected_at_ns - connection->connect_at_ns);
-    if (connection->error == EMFILE || connection->error == ENFILE || connection->error == ENOBUFS)
-        generator->out_of_descriptors++;
-    else if (connection->error == EADDRNOTAVAIL)
-        generator->out_of_ports++;
-}
-
 static void take_result(struct load_worker *worker, struct exchange *exchange,
                         enum connection_result result)
 {
@@ -173,7 +163,7 @@ static void take_result(struct load_worker *worker, struct exchange *exchange,
     if (result == CONNECTION_PENDING)
         return;
     int64_t now_ns = clock_now_ns();
-    count_attempt_end(worker, &exchange->connection);
+    exchange_count_attempt(exchange, &worker->stats);
     if (now_ns - intended_ns(worker, exchange) > worker->settings->timeout_ns) {
         end_timed_out(worker, exchange); /* it ended, but too late */
         return;
@@ -199,14 +189,14 @@ static void take_result(struct load_worker *worker, struct exchange *exchange,
 
 static void attempt(struct load_worker *worker, struct exchange *exchange, int64_t now_ns)
 {
-    const struct load_settings *settings = worker->settings;
     worker->stats.ledger.attempts++;
     slot_of(worker, now_ns)->attempts++;
-    take_result(worker, exchange, exchange_start(exchange, &settings->target, settings->check));
+    seconds_attempt(&worker->stats.seconds, now_ns - worker->start_ns);
+    take_result(worker, exchange, exchange_start(exchange, worker->settings->check));
 }
 
-static void issue(struct load_worker *worker, const struct schedule_arrival *arrival,
-                  int64_t now_ns)
+static void issue(struct load_worker *worker, const struct load_segment *segment,
+                  const struct schedule_arrival *arrival, int64_t now_ns)
 {
     struct load_stats *stats = &worker->stats;
     int64_t due_ns = worker->start_ns + arrival->at_ns;
@@ -216,6 +206,7 @@ static void issue(struct load_worker *worker, const struct schedule_arrival *arr
     if (recent)
         recent->scheduled++;
     histogram_record_ns(&stats->lag, now_ns - due_ns);
+    seconds_take_up(&stats->seconds, arrival->at_ns, now_ns - worker->start_ns);
     uint64_t before =
         atomic_fetch_add_explicit(&worker->shared->in_flight, 1, memory_order_relaxed);
     struct exchange *exchange = NULL;
@@ -223,15 +214,17 @@ static void issue(struct load_worker *worker, const struct schedule_arrival *arr
         exchange = exchange_take(&worker->idle, &worker->closed, worker->epoll_fd);
     if (!exchange) {
         atomic_fetch_sub_explicit(&worker->shared->in_flight, 1, memory_order_relaxed);
-        book_end(worker, OUTCOME_DROPPED, due_ns, NULL, now_ns);
+        book_end(worker, OUTCOME_DROPPED, arrival, NULL, now_ns);
         if (worker->settings->closed) /* its caller asks again */
             worker->idle_callers++;
         return;
     }
     stats->ledger.sent++;
+    retry_budget_add(&worker->shared->retry_budget, segment->retry_budget_percent);
     assert(exchange->connection.state == CONNECTION_IDLE ||
            exchange->connection.state == CONNECTION_CLOSED);
     exchange->arrival = *arrival;
+    exchange->segment = segment;
     exchange->retries = 0;
     exchange->waits = false;
     TAILQ_INSERT_TAIL(&worker->in_flight, exchange, link);
@@ -242,13 +235,17 @@ static void issue(struct load_worker *worker, const struct schedule_arrival *arr
  * round issues the rest. */
 static void issue_due(struct load_worker *worker)
 {
-    for (int i = 0; i < ISSUES_AT_ONCE && worker->has_next && !stop_requested(worker->stop); i++) {
+    struct arrival_source *source = &worker->source;
+    for (int i = 0; i < ISSUES_AT_ONCE && !stop_requested(worker->stop); i++) {
+        arrival_source_turn(source);
         int64_t now_ns = clock_now_ns();
-        if (worker->start_ns + worker->next.at_ns > now_ns)
+        if (!source->has_next || worker->start_ns + source->next.at_ns > now_ns)
             return;
-        struct schedule_arrival arrival = worker->next;
-        worker->has_next = schedule_next(&worker->cursor, &worker->next);
-        issue(worker, &arrival, now_ns);
+        const struct load_segment *segment = arrival_source_segment(source);
+        struct schedule_arrival arrival = arrival_source_take(source);
+        seconds_demand(&worker->stats.seconds, arrival.at_ns);
+        if (load_segment_sends(segment, arrival.index))
+            issue(worker, segment, &arrival, now_ns);
     }
 }
 
@@ -257,6 +254,7 @@ static void issue_due(struct load_worker *worker)
 static void issue_for_callers(struct load_worker *worker)
 {
     const struct load_settings *settings = worker->settings;
+    struct arrival_source *source = &worker->source;
     uint64_t callers = worker->idle_callers;
     int64_t end_ns =
         worker->start_ns + (int64_t)(settings->schedule.duration_s * (double)CLOCK_NS_PER_S);
@@ -264,15 +262,16 @@ static void issue_for_callers(struct load_worker *worker)
         int64_t now_ns = clock_now_ns();
         if (now_ns < worker->start_ns)
             return;
-        worker->has_next = now_ns < end_ns;
-        if (!worker->has_next)
+        source->has_next = now_ns < end_ns;
+        if (!source->has_next)
             return;
-        worker->next.at_ns = now_ns - worker->start_ns; /* nothing was intended before */
-        worker->next.feed_id = schedule_feed(settings->schedule.seed, worker->next.index);
-        struct schedule_arrival arrival = worker->next;
-        worker->next.index += settings->threads;
+        source->next.at_ns = now_ns - worker->start_ns; /* nothing was intended before */
+        source->next.feed_id = schedule_feed(settings->schedule.seed, source->next.index);
+        struct schedule_arrival arrival = source->next;
+        source->next.index += settings->threads;
         worker->idle_callers--;
-        issue(worker, &arrival, now_ns);
+        seconds_demand(&worker->stats.seconds, arrival.at_ns);
+        issue(worker, arrival_source_segment(source), &arrival, now_ns);
     }
 }
 
@@ -282,7 +281,7 @@ static void retry_due(struct load_worker *worker, int64_t now_ns)
 {
     struct exchange *exchange;
     while ((exchange = retry_queue_pop_due(&worker->retries, now_ns))) {
-        assert(exchange->waits && exchange->retries < worker->settings->retries);
+        assert(exchange->waits && exchange->retries < exchange->segment->retries);
         exchange->waits = false;
         if (intended_ns(worker, exchange) + worker->settings->timeout_ns <= now_ns) {
             end_timed_out(worker, exchange); /* this thread was late: none begins behind it */
@@ -308,8 +307,8 @@ static void arm_timer(struct load_worker *worker)
 {
     int64_t at_ns = retry_queue_next_ns(&worker->retries);
     int64_t due_ns = CLOCK_NEVER;
-    if (worker->has_next && (!worker->settings->closed || worker->idle_callers > 0))
-        due_ns = worker->start_ns + worker->next.at_ns;
+    if (worker->source.has_next && (!worker->settings->closed || worker->idle_callers > 0))
+        due_ns = worker->start_ns + worker->source.next.at_ns;
     if (due_ns < at_ns)
         at_ns = due_ns;
     const struct exchange *oldest = TAILQ_FIRST(&worker->in_flight);
@@ -372,11 +371,12 @@ static void *worker_main(void *argument)
     struct load_worker *worker = argument;
     struct epoll_event events[EVENTS_AT_ONCE];
     prctl(PR_SET_TIMERSLACK, 1UL); /* the default lets a timer be 50 us late */
-    while (!stop_requested(worker->stop) && (worker->has_next || TAILQ_FIRST(&worker->in_flight))) {
+    while (!stop_requested(worker->stop) &&
+           (TAILQ_FIRST(&worker->in_flight) || !arrival_source_is_over(&worker->source))) {
         arm_timer(worker);
-        bool had_next = worker->has_next;
+        bool had_next = worker->source.has_next;
         handle(worker, events, epoll_wait(worker->epoll_fd, events, EVENTS_AT_ONCE, -1));
-        if (had_next && !worker->has_next)
+        if (had_next && !worker->source.has_next)
             load_stats_measure_cpu(&worker->stats, worker->start_ns);
     }
     CHECK_PTHREAD(pthread_mutex_lock(&worker->lock));
@@ -390,9 +390,10 @@ static void *worker_main(void *argument)
     return NULL;
 }
 
-static bool watch(int epoll_fd, int fd)
+/* Edge-triggered, an event that nobody reads wakes each worker once. */
+static bool watch(int epoll_fd, int fd, uint32_t edge)
 {
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    struct epoll_event event = {.events = EPOLLIN | edge, .data.ptr = NULL};
     return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
@@ -400,15 +401,13 @@ static bool watch(int epoll_fd, int fd)
 static void prepare_load(struct load_worker *worker)
 {
     const struct load_settings *settings = worker->settings;
-    worker->next.index = worker->part;
-    if (settings->closed) {
-        worker->idle_callers = settings->closed / settings->threads +
-                               (worker->part < settings->closed % settings->threads);
-        worker->has_next = worker->idle_callers > 0;
+    arrival_source_init(&worker->source, worker->shared->segments, worker->part, settings->threads);
+    if (!settings->closed)
         return;
-    }
-    schedule_cursor_init(&worker->cursor, &settings->schedule, worker->part, settings->threads);
-    worker->has_next = schedule_next(&worker->cursor, &worker->next);
+    worker->idle_callers = settings->closed / settings->threads +
+                           (worker->part < settings->closed % settings->threads);
+    worker->source.next = (struct schedule_arrival){.index = worker->part};
+    worker->source.has_next = worker->idle_callers > 0;
 }
 
 struct load_worker *load_worker_new(const struct load_settings *settings,
@@ -429,11 +428,13 @@ struct load_worker *load_worker_new(const struct load_settings *settings,
     CHECK_PTHREAD(pthread_mutex_init(&worker->lock, NULL));
     worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     worker->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    size_t waiting_max = settings->retries ? settings->max_in_flight : 0;
+    bool may_retry = settings->retries || settings->segments;
+    size_t waiting_max = may_retry ? settings->max_in_flight : 0;
     if (!load_stats_init(&worker->stats, load_settings_span_ns(settings)) ||
         !retry_queue_init(&worker->retries, waiting_max) || worker->epoll_fd < 0 ||
-        worker->timer_fd < 0 || !watch(worker->epoll_fd, worker->timer_fd) ||
-        !watch(worker->epoll_fd, stop->event_fd)) {
+        worker->timer_fd < 0 || !watch(worker->epoll_fd, worker->timer_fd, 0) ||
+        !watch(worker->epoll_fd, stop->event_fd, 0) ||
+        !watch(worker->epoll_fd, shared->segments->changed_fd, EPOLLET)) {
         load_worker_free(worker);
         return NULL;
     }
@@ -456,6 +457,14 @@ void load_worker_snapshot(struct load_worker *worker, struct load_live *into)
     recent_add(&worker->stats.recent, clock_now_ns() - worker->start_ns, &into->latest);
     CHECK_PTHREAD(pthread_mutex_unlock(&worker->lock));
     into->in_flight = atomic_load(&worker->shared->in_flight);
+}
+
+void load_worker_add_seconds(struct load_worker *worker, struct seconds *into, unsigned first,
+                             unsigned to)
+{
+    CHECK_PTHREAD(pthread_mutex_lock(&worker->lock));
+    seconds_add(into, &worker->stats.seconds, first, to);
+    CHECK_PTHREAD(pthread_mutex_unlock(&worker->lock));
 }
 
 const struct load_stats *load_worker_join(struct load_worker *worker)

@@ -9,7 +9,7 @@
 #include "common/stop.h"
 #include "loadtest/books/load_stats.h"
 #include "loadtest/engine/exchange.h"
-#include "loadtest/plan/load_settings.h"
+#include "loadtest/engine/retry_budget.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -17,6 +17,8 @@
 /* What the workers share. (a) */
 struct load_shared {
     atomic_uint_fast64_t in_flight; /* what max_in_flight is held against */
+    struct retry_budget retry_budget;
+    struct load_segments *segments; /* (i) */
 };
 
 /* What a live view shows, added up over workers. */
@@ -42,6 +44,10 @@ bool load_worker_start(struct load_worker *worker, int64_t start_ns)
 /* Adds what the worker has seen until now. Any thread; waits for the worker's current batch of
  * events, a few ms at most. */
 void load_worker_snapshot(struct load_worker *worker, struct load_live *into);
+
+/* Adds its rows first..to-1 of the seconds, as they are now. Likewise. */
+void load_worker_add_seconds(struct load_worker *worker, struct seconds *into, unsigned first,
+                             unsigned to);
 
 /* Waits for its end. Its measurements may be read from then on. */
 const struct load_stats *load_worker_join(struct load_worker *worker);

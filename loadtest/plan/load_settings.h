@@ -11,6 +11,10 @@
 /* What an answer is held against: its status alone, or the feed's data rule as well. */
 enum load_check { LOAD_CHECK_STATUS, LOAD_CHECK_FEED };
 
+#define LOAD_RETRY_BUDGET_NONE 2000 /* percent: as many as `retries` can become */
+
+struct load_segments;
+
 struct load_settings {
     struct target target;
     struct schedule schedule;
@@ -22,8 +26,11 @@ struct load_settings {
     unsigned retries;         /* attempts beyond the first, after a refused or cut connection or a
                                  502, 503 or 504 */
     int64_t retry_backoff_ns; /* before the first retry; doubled with each further one */
-    uint64_t closed;          /* 0: open loop. Else as many callers, each of which sends its next
-                                 request when the last one has ended, for the schedule's duration */
+    double retry_budget_percent;    /* retries for each 100 requests at most: see retry_budget.h */
+    struct load_segments *segments; /* NULL: the load stays as it begins. Else what is changed while
+                                       it runs (segments.h); borrowed */
+    uint64_t closed; /* 0: open loop. Else as many callers, each of which sends its next
+                        request when the last one has ended, for the schedule's duration */
 };
 
 /* How long a run takes at most, from the schedule's zero to the end of its last request. */

@@ -113,6 +113,39 @@ bool target_parse(struct target *target, const char *url, char *why, size_t why_
     return true;
 }
 
+/* Appends the parameters of a query, each with its '?' or '&', but for the number of items. */
+static void add_other_parameters(struct text *out, const char *query)
+{
+    bool is_first = true;
+    while (*query) {
+        size_t length = strcspn(query + 1, "&");
+        if (strncmp(query + 1, "items=", 6) != 0) {
+            text_add(out, is_first ? "?" : "&");
+            text_append(out, query + 1, length);
+            is_first = false;
+        }
+        query += 1 + length;
+    }
+}
+
+bool target_set_items(struct target *target, uint32_t items)
+{
+    struct text url = {0};
+    const char *query = strchrnul(target->url, '?');
+    text_append(&url, target->url, (size_t)(query - target->url));
+    add_other_parameters(&url, query);
+    bool has_query = url.data && strchr(url.data, '?');
+    text_addf(&url, "%citems=%u", has_query ? '&' : '?', (unsigned)items);
+    bool fits = !url.failed && url.size_bytes < TARGET_URL_SIZE / 2;
+    if (fits) {
+        snprintf(target->url, sizeof target->url, "%s", url.data);
+        const char *authority = target->url + strlen(SCHEME);
+        split_path(target, authority + strcspn(authority, "/?"));
+    }
+    text_clear(&url);
+    return fits;
+}
+
 static bool accepts_connection(const struct sockaddr *address, socklen_t size_bytes)
 {
     bool accepted = false;

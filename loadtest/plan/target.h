@@ -40,6 +40,10 @@ void target_show(const char *url, char *out, size_t size);
 bool target_parse(struct target *target, const char *url, char *why, size_t why_size)
     __attribute__((warn_unused_result));
 
+/* Makes the URL ask for so many items, in place of the number that it has. False: it would be too
+ * long. */
+bool target_set_items(struct target *target, uint32_t items) __attribute__((warn_unused_result));
+
 /* Looks the host up, once. Of several addresses the first that accepts a connection now is
  * preferred
  * ("localhost" is two addresses, and the service listens on one); a connect that it refuses tries

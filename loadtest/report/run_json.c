@@ -7,6 +7,8 @@
 #include "loadtest/base/whole_file.h"
 #include "loadtest/judge/verdict.h"
 #include "loadtest/report/ledger_json.h"
+#include "loadtest/report/seconds_json.h"
+#include "loadtest/report/segment_json.h"
 #include "loadtest/report/series_json.h"
 
 #include <math.h>
@@ -19,17 +21,6 @@ static json_t *seconds_json(int64_t ns)
     return json_real((double)ns / (double)CLOCK_NS_PER_S);
 }
 
-static json_t *stages_json(const struct schedule *schedule)
-{
-    json_t *array = json_array();
-    for (size_t i = 0; i < schedule->stage_count; i++) {
-        const struct schedule_stage *stage = &schedule->stages[i];
-        json_array_append_new(array, json_pack("{s:f, s:f, s:f}", "from", stage->from_per_s, "to",
-                                               stage->to_per_s, "duration_s", stage->duration_s));
-    }
-    return array;
-}
-
 static json_t *slos_json(const struct slo_list *slos)
 {
     json_t *array = json_array();
@@ -38,17 +29,36 @@ static json_t *slos_json(const struct slo_list *slos)
     return array;
 }
 
-/* The load as it was asked for. */
-static json_t *plan_json(const struct test_plan *plan)
+static json_t *segments_json(const struct test_plan *plan, const struct load_result *result,
+                             uint64_t *requests)
+{
+    json_t *array = json_array();
+    *requests = 0;
+    for (unsigned i = 0; i < result->segment_count; i++) {
+        const struct load_result_segment *kept = &result->segments[i];
+        json_array_append_new(array, segment_json(&kept->segment, kept->requests,
+                                                  plan->load.check == LOAD_CHECK_FEED));
+        *requests += kept->requests;
+    }
+    return array;
+}
+
+/* The load as it was asked for, and what was changed while it ran. */
+static json_t *plan_json(const struct test_plan *plan, const struct load_result *result)
 {
     const struct load_settings *settings = &plan->load;
     const struct schedule *schedule = &settings->schedule;
     bool is_feed = settings->check == LOAD_CHECK_FEED;
     char hash[17];
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)schedule_hash(schedule));
-    json_t *requests = settings->closed ? json_null() : json_integer((json_int_t)schedule->count);
+    uint64_t count;
+    json_t *segments = segments_json(plan, result, &count);
+    if (result->segment_count == 0)
+        count = schedule->count;
+    json_t *requests = settings->closed ? json_null() : json_integer((json_int_t)count);
     return json_pack(
-        "{s:s, s:s, s:s, s:f, s:f, s:o, s:o, s:I, s:s, s:s, s:o, s:f, s:I, s:i, s:i, s:f, s:o}",
+        "{s:s, s:s, s:s, s:f, s:f, s:o, s:o, s:I, s:s, s:s, s:o, s:f, s:I, s:i, s:i, s:f, s:f, "
+        "s:o, s:o}",
         "url", settings->target.url, "loop", settings->closed ? "closed" : "open", "arrivals",
         schedule_arrivals_name(schedule->arrivals), "rate", schedule_mean_rate(schedule),
         "duration_s", schedule->duration_s, "stages", stages_json(schedule), "requests", requests,
@@ -57,7 +67,8 @@ static json_t *plan_json(const struct test_plan *plan)
         "timeout_s", (double)settings->timeout_ns / (double)CLOCK_NS_PER_S, "max_in_flight",
         (json_int_t)settings->max_in_flight, "threads", (int)settings->threads, "retries",
         (int)settings->retries, "retry_backoff_s",
-        (double)settings->retry_backoff_ns / (double)CLOCK_NS_PER_S, "slo", slos_json(&plan->slos));
+        (double)settings->retry_backoff_ns / (double)CLOCK_NS_PER_S, "retry_budget_percent",
+        settings->retry_budget_percent, "slo", slos_json(&plan->slos), "segments", segments);
 }
 
 /* That, and where and when it was run. */
@@ -65,7 +76,7 @@ static json_t *run_json(const struct test_plan *plan, const struct load_result *
 {
     const struct generator_stats *generator = &result->stats->generator;
     struct rlimit nofile = {0};
-    json_t *root = plan_json(plan);
+    json_t *root = plan_json(plan, result);
     getrlimit(RLIMIT_NOFILE, &nofile);
     json_t *closed = plan->load.closed ? json_integer((json_int_t)plan->load.closed) : json_null();
     json_t *more = json_pack(
@@ -211,13 +222,15 @@ json_t *run_json_build(const struct test_plan *plan, const struct load_result *r
     json_t *spectrum =
         json_pack("{s:o, s:o}", "response", series_json_spectrum(&stats->response_all), "service",
                   series_json_spectrum(&stats->service));
-    return json_pack("{s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "run",
+    json_t *seconds =
+        seconds_json_build(&stats->seconds, seconds_begun(&stats->seconds, result->elapsed_ns));
+    return json_pack("{s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "run",
                      run_json(plan, result), "verdict", verdict_json(plan, result), "ledger",
                      ledger_json(result), "errors",
                      errors_json(&stats->errors, series_json_slots(result)), "errors_other",
                      (json_int_t)stats->errors.other, "latency_ms", latencies_json(stats),
                      "integrity", integrity, "crashes", crashes, "service", service_json(result),
-                     "series", series_json_build(result), "spectrum", spectrum);
+                     "series", series_json_build(result), "spectrum", spectrum, "seconds", seconds);
 }
 
 bool run_json_write_file(const char *path, unsigned mode, const json_t *root, char *why,

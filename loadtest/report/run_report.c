@@ -76,6 +76,8 @@ static void add_load(struct text *out, const struct load_settings *settings)
     if (settings->retries > 0)
         text_addf(out, ", up to %u retries after %.4g s, doubled each time", settings->retries,
                   (double)settings->retry_backoff_ns / (double)CLOCK_NS_PER_S);
+    if (settings->retries > 0 && settings->retry_budget_percent < LOAD_RETRY_BUDGET_NONE)
+        text_addf(out, ", at most %.4g for each 100 requests", settings->retry_budget_percent);
     text_add(out, settings->check == LOAD_CHECK_FEED ? "; " : "; only the status is looked at\n");
     if (settings->check == LOAD_CHECK_FEED)
         text_addf(out, "each answer is held against the data rule, entry by entry (%u items)\n",

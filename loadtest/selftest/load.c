@@ -14,6 +14,7 @@ bool selftest_load_settings(const struct selftest_load *load, uint16_t port,
     *settings = (struct load_settings){
         .check = LOAD_CHECK_FEED,
         .items = load->scene->items,
+        .retry_budget_percent = LOAD_RETRY_BUDGET_NONE,
         .timeout_ns = (int64_t)(load->timeout_s * (double)CLOCK_NS_PER_S),
         .max_in_flight = load->max_in_flight ? load->max_in_flight : 2000,
         .threads = load->threads ? load->threads : 1,

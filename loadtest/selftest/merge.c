@@ -151,14 +151,17 @@ static void worker_parts(struct selftest_table *table, const struct stop *stop,
 {
     char why[SELFTEST_WHY];
     struct load_settings settings;
-    struct load_shared shared = {0};
+    struct load_segments segments;
+    bool has_segments = false;
+    struct load_shared shared = {.segments = &segments};
     struct load_worker *workers[THREADS] = {0};
     struct stall_server *server = stall_server_start(load->scene, 0, why, sizeof why);
     struct parts *parts = calloc(1, sizeof *parts);
     if (!server ||
         !selftest_load_settings(load, stall_server_port(server), &settings, why, sizeof why)) {
         selftest_trouble(table, why);
-    } else if (!parts || run_workers(&settings, stop, workers, &shared) < THREADS) {
+    } else if (!parts || !(has_segments = load_segments_init(&segments, &settings)) ||
+               run_workers(&settings, stop, workers, &shared) < THREADS) {
         selftest_trouble(table, "out of memory, descriptors or threads");
     } else {
         compare_parts(table, &settings, workers, parts);
@@ -167,6 +170,8 @@ static void worker_parts(struct selftest_table *table, const struct stop *stop,
     }
     for (size_t i = 0; i < THREADS; i++)
         load_worker_free(workers[i]);
+    if (has_segments)
+        load_segments_destroy(&segments);
     free(parts);
     stall_server_free(server);
 }

@@ -39,7 +39,9 @@ extern const size_t api_route_count;
 http_handler api_run_post;
 http_handler api_run_list;
 http_handler api_run_get;
+http_handler api_run_patch;
 http_handler api_run_stop;
+http_handler api_run_seconds;
 http_handler api_run_series;
 http_handler api_run_histogram;
 http_handler api_run_report;
@@ -57,6 +59,10 @@ json_t *api_load(const struct api *api, const struct http_request *request,
 /* The same for what only a finished run has; `what` names it. */
 json_t *api_load_finished(const struct api *api, const struct http_request *request,
                           struct http_response *response, const char *what)
+    __attribute__((warn_unused_result));
+
+/* The rows of a run under way, in JSON; they are freed. */
+json_t *api_seconds_json(const char *id, struct run_seconds *seconds)
     __attribute__((warn_unused_result));
 
 /* Of a run's record what fits on a screen. The record is stolen. */

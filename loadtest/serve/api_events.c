@@ -1,7 +1,7 @@
 /*
  * A run's figures as server-sent events (WHATWG HTML, section 9.2): "live" as often as the run is
- * looked at, and "end" once it is in the store. A client gets the latest figures, not each of
- * them: one that reads slowly skips some, and nothing piles up for it.
+ * looked at, "seconds" once a second, and "end" once it is in the store. A client gets the latest
+ * figures, not each of them: one that reads slowly skips some, and nothing piles up for it.
  */
 #include "common/check.h"
 #include "common/clock.h"
@@ -16,7 +16,8 @@
 struct event_stream {
     struct api *api;
     char id[RUN_ID_SIZE];
-    uint64_t seen; /* looks */
+    uint64_t seen;           /* looks */
+    unsigned seconds, final; /* rows that were sent, and those of them that change no more */
 };
 
 /* `data` is stolen. */
@@ -28,6 +29,18 @@ static void add_event(struct text *piece, const char *name, json_t *data)
     text_add(piece, "\n\n");
     free(text);
     json_decref(data);
+}
+
+/* Once a second: the rows that have begun, or changed, since the last time. */
+static void add_seconds(struct event_stream *stream, struct text *piece)
+{
+    struct run_seconds seconds;
+    if (run_control_seconds(stream->api->control, stream->id, stream->final, &seconds) !=
+        RUN_CONTROL_OK)
+        return;
+    stream->seconds = seconds.from + seconds.count;
+    stream->final = seconds.final;
+    add_event(piece, "seconds", api_seconds_json(stream->id, &seconds));
 }
 
 static bool next_event(void *context, struct text *piece)
@@ -42,6 +55,8 @@ static bool next_event(void *context, struct text *piece)
     }
     if (live.updates > stream->seen)
         add_event(piece, "live", live_json_build(&live));
+    if (live.seconds > stream->seconds)
+        add_seconds(stream, piece);
     else
         text_add(piece, ": nothing new\n\n");
     stream->seen = live.updates;

@@ -3,6 +3,7 @@
  */
 #include "common/check.h"
 #include "common/clock.h"
+#include "loadtest/report/segment_json.h"
 #include "loadtest/serve/api.h"
 #include "loadtest/serve/live_json.h"
 #include "loadtest/serve/run_request.h"
@@ -193,6 +194,65 @@ void api_run_get(void *context, const struct http_request *request, struct http_
         json_object_set_new(record, "live",
                             outcome == RUN_CONTROL_OK ? live_json_build(&live) : json_null());
     http_response_json(request, response, record);
+}
+
+static bool is_within_limits(const void *context, const struct load_segment *next, uint64_t before,
+                             char *why, size_t why_size)
+{
+    const struct api *api = context;
+    struct load_settings load = {.schedule = next->schedule, .retries = next->retries};
+    char reason[RUN_REQUEST_WHY_SIZE];
+    load.schedule.count += before;
+    if (check_limits(&api->limits, &load, reason))
+        return true;
+    snprintf(why, why_size, "%s", reason);
+    return false;
+}
+
+static void refuse_change(const char *id, enum run_control_outcome outcome, const char *why,
+                          const struct http_request *request, struct http_response *response)
+{
+    char message[RUN_REQUEST_WHY_SIZE + 64];
+    if (outcome == RUN_CONTROL_WRONG) {
+        http_response_refuse(request, response, 400, why);
+        return;
+    }
+    if (outcome == RUN_CONTROL_FIXED)
+        why = "it is a closed loop, whose load the answers decide";
+    snprintf(message, sizeof message, "run %s cannot be changed: %s", id, why);
+    http_response_refuse(request, response, 409, message);
+}
+
+void api_run_patch(void *context, const struct http_request *request,
+                   struct http_response *response)
+{
+    const struct api *api = context;
+    const char *id = request->tail;
+    struct run_request wanted;
+    struct load_change change;
+    struct load_segment made;
+    char why[RUN_REQUEST_WHY_SIZE];
+    json_t *record = api_load(api, request, response);
+    if (!record)
+        return;
+    if (!run_request_parse_change(&wanted, &change, request->body, request->body_size_bytes, why)) {
+        http_response_refuse(request, response, 400, why);
+    } else {
+        change.allows = is_within_limits;
+        change.context = api;
+        enum run_control_outcome outcome =
+            run_control_change(api->control, id, &change, &made, why, sizeof why);
+        if (outcome == RUN_CONTROL_OK)
+            http_response_json(
+                request, response,
+                json_pack(
+                    "{s:s, s:o}", "id", id, "segment",
+                    segment_json(&made, load_segment_sent_of(&made, made.schedule.count), true)));
+        else
+            refuse_change(id, outcome, why, request, response);
+    }
+    run_request_clear(&wanted);
+    json_decref(record);
 }
 
 void api_run_stop(void *context, const struct http_request *request, struct http_response *response)

@@ -2,8 +2,75 @@
  * What a finished run can be looked at as: over time, as a spectrum of percentiles, as a page.
  */
 #include "common/check.h"
+#include "common/options.h"
 #include "loadtest/report/report_html.h"
+#include "loadtest/report/seconds_json.h"
 #include "loadtest/serve/api.h"
+
+static json_t *pack_seconds(const char *id, unsigned from, unsigned final, json_t *rows)
+{
+    return json_pack("{s:s, s:i, s:i, s:o, s:o}", "id", id, "from", (int)from, "final", (int) final,
+                     "columns", seconds_json_columns(), "rows", rows);
+}
+
+json_t *api_seconds_json(const char *id, struct run_seconds *seconds)
+{
+    json_t *rows = json_array();
+    for (unsigned i = 0; i < seconds->count; i++)
+        json_array_append_new(rows, seconds_json_row(&seconds->rows[i]));
+    free(seconds->rows);
+    return pack_seconds(id, seconds->from, seconds->final, rows);
+}
+
+/* The rows of a run that is over, from its record. */
+static json_t *kept_seconds(const json_t *record, const char *id, unsigned from)
+{
+    const json_t *kept = json_object_get(json_object_get(record, "seconds"), "rows");
+    unsigned count = (unsigned)json_array_size(kept);
+    json_t *rows = json_array();
+    for (size_t i = from; i < count; i++)
+        json_array_append(rows, json_array_get(kept, i));
+    return pack_seconds(id, from, count, rows);
+}
+
+/* ?from=N, 0 without it. False: that has been answered. */
+static bool read_from(const struct http_request *request, struct http_response *response,
+                      unsigned *from)
+{
+    const char *text;
+    char *end;
+    *from = 0;
+    if (http_request_argument(request, "from", &text) == 0)
+        return true;
+    unsigned long number = strtoul(text, &end, 10);
+    bool is_number = text[0] >= '0' && text[0] <= '9' && *end == '\0' && number <= SECONDS_MAX;
+    if (!is_number)
+        http_response_refuse(request, response, 400, "from: not in the range 0..14400");
+    *from = (unsigned)number;
+    return is_number;
+}
+
+void api_run_seconds(void *context, const struct http_request *request,
+                     struct http_response *response)
+{
+    const struct api *api = context;
+    struct run_seconds seconds;
+    unsigned from;
+    if (!read_from(request, response, &from))
+        return;
+    /* Before the record is read, as for the live figures. */
+    enum run_control_outcome outcome =
+        run_control_seconds(api->control, request->tail, from, &seconds);
+    json_t *record = api_load(api, request, response);
+    json_t *live = outcome == RUN_CONTROL_OK ? api_seconds_json(request->tail, &seconds) : NULL;
+    if (record && outcome == RUN_CONTROL_TROUBLE)
+        http_response_refuse(request, response, 503, "out of memory");
+    else if (record)
+        http_response_json(request, response,
+                           live ? json_incref(live) : kept_seconds(record, request->tail, from));
+    json_decref(live);
+    json_decref(record);
+}
 
 void api_run_series(void *context, const struct http_request *request,
                     struct http_response *response)

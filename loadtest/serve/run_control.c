@@ -21,7 +21,9 @@ struct run_control {
     const char *admin_url;        /* (i) */
     const char *admin_token_file; /* (i) */
     struct test_plan plan;        /* (p) */
-    struct scrape *scrape;        /* (p) */
+    struct load_segments
+        segments;          /* made and destroyed by (p), valid while the plan points to it */
+    struct scrape *scrape; /* (p) */
     pthread_mutex_t lock;
     pthread_cond_t changed;  /* (m) a look, an end, a release */
     bool closing;            /* (m) */
@@ -32,6 +34,7 @@ struct run_control {
     char id[RUN_ID_SIZE];    /* (m) of the run under way, or "" */
     struct stop stop;        /* (m) made and destroyed; valid while there is an id */
     struct run_live live;    /* (m) of the run under way */
+    struct seconds seconds;  /* (m) likewise; made and destroyed by (p) */
     struct run_totals ended; /* (m) without the run under way */
 };
 
@@ -96,6 +99,10 @@ static void free_place(struct run_control *control)
 {
     if (control->id[0])
         stop_destroy(&control->stop);
+    seconds_destroy(&control->seconds);
+    if (control->plan.load.segments)
+        load_segments_destroy(&control->segments);
+    control->plan.load.segments = NULL;
     control->id[0] = '\0';
     control->taken = false;
     control->is_ending = false;
@@ -119,6 +126,10 @@ static void take_progress(void *argument, const struct load_moment *moment)
     live->updates++;
     live->elapsed_s = moment->elapsed_s > 0 ? moment->elapsed_s : 0;
     live->figures = moment->live;
+    live->seconds = moment->seconds_to;
+    live->seconds_final = moment->seconds_final;
+    seconds_clear(&control->seconds, moment->seconds_from, moment->seconds_to);
+    seconds_add(&control->seconds, moment->seconds, moment->seconds_from, moment->seconds_to);
     live->service_state = moment->service_state;
     live->service = moment->service;
     CHECK_PTHREAD(pthread_cond_broadcast(&control->changed));
@@ -224,8 +235,12 @@ enum run_control_outcome run_control_start(struct run_control *control,
     struct scrape *scrape = NULL;
     enum run_control_outcome outcome = RUN_CONTROL_TROUBLE;
     control->plan = *plan;
-    if (!stop_init(&control->stop)) {
-        snprintf(why, why_size, "no descriptor is left");
+    if (load_segments_init(&control->segments, &plan->load))
+        control->plan.load.segments = &control->segments;
+    if (!control->plan.load.segments ||
+        !seconds_init(&control->seconds, load_settings_span_ns(&plan->load)) ||
+        !stop_init(&control->stop)) {
+        snprintf(why, why_size, "no descriptor or memory is left");
         run_control_release(control);
         return outcome;
     }
@@ -279,6 +294,36 @@ enum run_control_outcome run_control_stop(struct run_control *control, const cha
     return is_over ? RUN_CONTROL_OK : RUN_CONTROL_BUSY;
 }
 
+enum run_control_outcome run_control_change(struct run_control *control, const char *id,
+                                            const struct load_change *change,
+                                            struct load_segment *made, char *why, size_t why_size)
+{
+    enum run_control_outcome outcome = RUN_CONTROL_OK;
+    CHECK_PTHREAD(pthread_mutex_lock(&control->lock));
+    if (!is_under_way(control, id)) {
+        snprintf(why, why_size, "it is not under way");
+        outcome = RUN_CONTROL_OVER;
+    } else if (control->live.stopping || control->is_ending) {
+        snprintf(why, why_size, "it is stopping");
+        outcome = RUN_CONTROL_OVER;
+    } else if (control->plan.load.closed) {
+        outcome = RUN_CONTROL_FIXED;
+    } else {
+        switch (load_segments_change(&control->segments, change, made, why, why_size)) {
+        case LOAD_CHANGE_DONE:
+            control->live.planned = load_segments_requests(&control->segments);
+            break;
+        case LOAD_CHANGE_WRONG:
+            outcome = RUN_CONTROL_WRONG;
+            break;
+        case LOAD_CHANGE_TOO_LATE:
+            outcome = RUN_CONTROL_OVER;
+        }
+    }
+    CHECK_PTHREAD(pthread_mutex_unlock(&control->lock));
+    return outcome;
+}
+
 enum run_control_outcome run_control_snapshot(struct run_control *control, const char *id,
                                               uint64_t seen, int64_t deadline_ns,
                                               struct run_live *live)
@@ -293,6 +338,28 @@ enum run_control_outcome run_control_snapshot(struct run_control *control, const
         *live = control->live;
     CHECK_PTHREAD(pthread_mutex_unlock(&control->lock));
     return is_over ? RUN_CONTROL_OVER : RUN_CONTROL_OK;
+}
+
+enum run_control_outcome run_control_seconds(struct run_control *control, const char *id,
+                                             unsigned from, struct run_seconds *seconds)
+{
+    enum run_control_outcome outcome = RUN_CONTROL_OK;
+    CHECK_PTHREAD(pthread_mutex_lock(&control->lock));
+    const struct run_live *live = &control->live;
+    *seconds = (struct run_seconds){.from = from, .final = live->seconds_final};
+    if (!is_under_way(control, id)) {
+        outcome = RUN_CONTROL_OVER;
+    } else if (from < live->seconds) {
+        seconds->count = live->seconds - from;
+        size_t size = seconds->count * sizeof seconds->rows[0];
+        seconds->rows = malloc(size);
+        if (seconds->rows)
+            memcpy(seconds->rows, &control->seconds.rows[from], size);
+        else
+            outcome = RUN_CONTROL_TROUBLE;
+    }
+    CHECK_PTHREAD(pthread_mutex_unlock(&control->lock));
+    return outcome;
 }
 
 void run_control_totals(struct run_control *control, struct run_totals *totals)

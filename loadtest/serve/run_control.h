@@ -14,13 +14,22 @@ struct run_control;
 
 /* The run under way, as of its latest report. */
 struct run_live {
-    uint64_t updates; /* 0: no report yet, and the rest is zero */
+    uint64_t updates;                /* 0: no report yet, and the rest is zero */
+    unsigned seconds, seconds_final; /* rows that have begun, and that change no more */
     double elapsed_s;
     uint64_t planned; /* requests of the whole run; 0: not known beforehand (closed loop) */
     bool stopping;    /* a stop was asked for */
     struct load_live figures;
     enum scrape_state service_state;
     struct service_sample service; /* valid unless SCRAPE_NEVER */
+};
+
+/* Rows of the run's seconds, from `from` on. */
+struct run_seconds {
+    unsigned from;
+    unsigned count;
+    unsigned final;          /* of the run: so many change no more */
+    struct second_row *rows; /* owned by the caller */
 };
 
 /* Since the process began, the run under way included. */
@@ -48,7 +57,9 @@ enum run_control_outcome {
     RUN_CONTROL_CLOSED,    /* the program is to stop */
     RUN_CONTROL_UNWATCHED, /* the service's admin port is not what it should be */
     RUN_CONTROL_TROUBLE,   /* no disk, memory or threads */
-    RUN_CONTROL_OVER       /* this run is not under way */
+    RUN_CONTROL_OVER,      /* this run is not under way */
+    RUN_CONTROL_FIXED,     /* it is one whose load cannot be changed: a closed loop */
+    RUN_CONTROL_WRONG      /* the caller asked for what cannot be */
 };
 
 /* Claims the one place for a run, to be started or released. BUSY writes the running one's id to
@@ -68,11 +79,21 @@ enum run_control_outcome run_control_start(struct run_control *control,
 enum run_control_outcome run_control_stop(struct run_control *control, const char *id,
                                           int64_t deadline_ns);
 
+/* Changes the load of the run from a moment on; *made is the new segment. On anything but OK
+ * nothing has changed; with WRONG and OVER `why` has the reason. */
+enum run_control_outcome run_control_change(struct run_control *control, const char *id,
+                                            const struct load_change *change,
+                                            struct load_segment *made, char *why, size_t why_size);
+
 /* Waits until the run has reported more than `seen` times, or until deadline_ns; copies the latest
  * figures. OVER when it is not, or no longer, under way. */
 enum run_control_outcome run_control_snapshot(struct run_control *control, const char *id,
                                               uint64_t seen, int64_t deadline_ns,
                                               struct run_live *live);
+
+/* Copies the rows from..; none where there are no more. OVER as above. TROUBLE without memory. */
+enum run_control_outcome run_control_seconds(struct run_control *control, const char *id,
+                                             unsigned from, struct run_seconds *seconds);
 
 void run_control_totals(struct run_control *control, struct run_totals *totals);
 

@@ -132,17 +132,10 @@ static bool set_value(struct run_request *request, struct option *option, const 
     return refuse_type(option, why);
 }
 
-bool run_request_parse(struct run_request *request, const char *body, size_t size_bytes,
-                       const char *default_url, char why[RUN_REQUEST_WHY_SIZE])
+static bool parse_body(struct run_request *request, const char *body, size_t size_bytes,
+                       const char *nothing, char *why)
 {
-    struct option table[LOAD_OPTIONS_MAX];
     json_error_t error;
-    const char *key;
-    json_t *value;
-    *request = (struct run_request){.texts = json_array()};
-    size_t count = load_options_table(&request->options, LOAD_OPTIONS_RUN, table);
-    options_set_defaults(table, count);
-    request->options.url = default_url;
     request->body = json_loadb(body, size_bytes, JSON_REJECT_DUPLICATES, &error);
     if (!request->body) {
         char shown[160];
@@ -151,11 +144,15 @@ bool run_request_parse(struct run_request *request, const char *body, size_t siz
                  error.column);
         return false;
     }
-    if (!json_is_object(request->body)) {
-        snprintf(why, RUN_REQUEST_WHY_SIZE,
-                 "the body is no JSON object; {} starts a run with the defaults");
-        return false;
-    }
+    if (!json_is_object(request->body))
+        snprintf(why, RUN_REQUEST_WHY_SIZE, "the body is no JSON object; %s", nothing);
+    return json_is_object(request->body);
+}
+
+static bool set_values(struct run_request *request, struct option *table, size_t count, char *why)
+{
+    const char *key;
+    json_t *value;
     json_object_foreach (request->body, key, value) {
         struct option *option = find_key(table, count, key);
         if (!option || !is_callers(option)) {
@@ -165,6 +162,60 @@ bool run_request_parse(struct run_request *request, const char *body, size_t siz
         if (!set_value(request, option, value, why))
             return false;
     }
+    return true;
+}
+
+bool run_request_parse(struct run_request *request, const char *body, size_t size_bytes,
+                       const char *default_url, char why[RUN_REQUEST_WHY_SIZE])
+{
+    struct option table[LOAD_OPTIONS_MAX];
+    *request = (struct run_request){.texts = json_array()};
+    size_t count = load_options_table(&request->options, LOAD_OPTIONS_RUN, table);
+    options_set_defaults(table, count);
+    request->options.url = default_url;
+    return parse_body(request, body, size_bytes, "{} starts a run with the defaults", why) &&
+           set_values(request, table, count, why);
+}
+
+static bool has(const struct run_request *request, const char *key)
+{
+    return json_object_get(request->body, key) != NULL;
+}
+
+bool run_request_parse_change(struct run_request *request, struct load_change *change,
+                              const char *body, size_t size_bytes, char why[RUN_REQUEST_WHY_SIZE])
+{
+    struct option table[LOAD_OPTIONS_MAX];
+    const struct load_options *options = &request->options;
+    *request = (struct run_request){.texts = json_array()};
+    size_t count = load_options_table(&request->options, LOAD_OPTIONS_CHANGE, table);
+    options_set_defaults(table, count);
+    if (!parse_body(request, body, size_bytes, "its keys are what changes", why) ||
+        !set_values(request, table, count, why))
+        return false;
+    if (json_object_size(request->body) == 0) {
+        snprintf(why, RUN_REQUEST_WHY_SIZE, "the body names nothing to change");
+        return false;
+    }
+    *change = (struct load_change){
+        .has_rate = has(request, "rate"),
+        .rate_per_s = options->rate_per_s,
+        .stages = options->stages,
+        .has_arrivals = has(request, "arrivals"),
+        .arrivals = strcmp(options->arrivals, schedule_arrivals_name(ARRIVALS_POISSON)) == 0
+                        ? ARRIVALS_POISSON
+                        : ARRIVALS_CONSTANT,
+        .has_items = has(request, "items"),
+        .items = (uint32_t)options->items,
+        .has_retries = has(request, "retries"),
+        .retries = (unsigned)options->retries,
+        .has_retry_budget = has(request, "retry-budget"),
+        .retry_budget_percent = options->retry_budget_percent,
+        .has_share = has(request, "share"),
+        .share_percent = options->share_percent,
+        .has_seed = has(request, "seed"),
+        .seed = (uint64_t)options->seed,
+    };
     return true;
 }
 

@@ -1,11 +1,12 @@
 /*
- * The body of POST /v1/runs: a JSON object whose keys are the options of `loadtest run`, held
- * against the same table.
+ * The body of POST /v1/runs and of PATCH /v1/runs/{id}: a JSON object whose keys are options of
+ * `loadtest run`, held against the same table.
  */
 #ifndef FLASHOVER_LOADTEST_SERVE_RUN_REQUEST_H
 #define FLASHOVER_LOADTEST_SERVE_RUN_REQUEST_H
 
 #include "loadtest/cli/load_options.h"
+#include "loadtest/plan/segments.h"
 
 #include <jansson.h>
 
@@ -23,6 +24,12 @@ struct run_request {
  * `request` is to be cleared in either case. */
 bool run_request_parse(struct run_request *request, const char *body, size_t size_bytes,
                        const char *default_url, char why[RUN_REQUEST_WHY_SIZE])
+    __attribute__((warn_unused_result));
+
+/* The same for a change of a run under way: what it does not name stays, and it names something.
+ * `change` has no limits. */
+bool run_request_parse_change(struct run_request *request, struct load_change *change,
+                              const char *body, size_t size_bytes, char why[RUN_REQUEST_WHY_SIZE])
     __attribute__((warn_unused_result));
 
 void run_request_clear(struct run_request *request);

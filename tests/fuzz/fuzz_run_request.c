@@ -1,5 +1,5 @@
 /*
- * The body of POST /v1/runs, up to the options that come of it. Input: the body.
+ * The body of POST /v1/runs, and of PATCH, up to the options that come of it. Input: the body.
  */
 #include "loadtest/serve/run_request.h"
 
@@ -7,6 +7,25 @@
 #include "tests/fuzz/input.h"
 
 #include <stdlib.h>
+
+/* The same body as a change of a run under way. */
+static void parse_as_change(const char *body, size_t size_bytes)
+{
+    struct run_request request;
+    struct load_change change;
+    char why[RUN_REQUEST_WHY_SIZE] = "";
+    if (run_request_parse_change(&request, &change, body, size_bytes, why)) {
+        assert(change.stages || change.has_rate || change.has_arrivals || change.has_items ||
+               change.has_retries || change.has_retry_budget || change.has_seed);
+        assert(change.rate_per_s >= 0.01 && change.rate_per_s <= 1e6);
+        assert(change.items >= 1 && change.items <= 1000 && change.retries <= 20);
+        assert(change.retry_budget_percent >= 0 &&
+               change.retry_budget_percent <= LOAD_RETRY_BUDGET_NONE);
+    } else {
+        assert(why[0] && text_is_utf8(why, strlen(why)));
+    }
+    run_request_clear(&request);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 {
@@ -26,6 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
         assert(size > 0 && size < sizeof why && text_is_utf8(why, size) && !strchr(why, '\n'));
     }
     run_request_clear(&request);
+    parse_as_change(body, input.left);
     free(body);
     return 0;
 }

@@ -145,10 +145,10 @@ def test_other_mistakes(server):
                  f"/v1/runs/{run_id[:-1]}", f"/v1/runs/{run_id[:-1]}x", f"/v1/runs/..%2Fruns%2F{run_id}", "/v1", "/v1/"):
         assert server.get(path, 404).error()[0] == -404, path
     missing = "20200101T000000000Z-00000000"
-    for what in ("", "/series", "/histogram", "/report.html", "/events"):
+    for what in ("", "/seconds", "/series", "/histogram", "/report.html", "/events"):
         assert missing in server.get(f"/v1/runs/{missing}{what}", 404).error()[1]
     assert server.post(f"/v1/runs/{missing}/stop", status=404).error()[0] == -404
-    for method, path, allow in (("DELETE", "/v1/runs", "POST, GET, HEAD"), ("PUT", f"/v1/runs/{run_id}", "GET, HEAD"),
+    for method, path, allow in (("DELETE", "/v1/runs", "POST, GET, HEAD"), ("PUT", f"/v1/runs/{run_id}", "GET, HEAD, PATCH"),
                                 ("GET", f"/v1/runs/{run_id}/stop", "POST"), ("POST", "/metrics", "GET, HEAD")):
         answer = server.client.request(method, path)
         assert answer.status == 405 and answer.headers["Allow"] == allow

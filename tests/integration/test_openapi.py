@@ -158,9 +158,9 @@ class Caller:
                 validate(json.loads(line), schema)
         elif kind == "text/event-stream":
             found = re.findall(r"event: (\w+)\ndata: (.*)\n\n", answer.body.decode())
-            assert found[-1][0] == "end" and {name for name, _ in found[:-1]} <= {"live"}
+            assert found[-1][0] == "end" and {name for name, _ in found[:-1]} <= {"live", "seconds"}
             for name, data in found:
-                validate(json.loads(data), schema_of({"live": "RunLive", "end": "RunSummary"}[name]))
+                validate(json.loads(data), schema_of({"live": "RunLive", "seconds": "RunSeconds", "end": "RunSummary"}[name]))
         else:
             assert (answer.body or answer.status == 303) and resolve(schema)["type"] == "string"
 
@@ -189,17 +189,23 @@ def test_answers_of_the_load_tester(target, tmp_path):
         call("loadtest", "GET", f"/v1/runs/{run_id}", 200)
         call("loadtest", "POST", "/v1/runs", 409, json_body={})
         call("loadtest", "GET", f"/v1/runs/{run_id}/series", 409)
+        call("loadtest", "GET", f"/v1/runs/{run_id}/seconds", 200)
+        call("loadtest", "GET", f"/v1/runs/{run_id}/seconds?from=x", 400)
         server.under_way(run_id, 20)
         wait_for(lambda: call("loadtest", "GET", f"/v1/runs/{run_id}", 200).json()["live"]["latest"])
         call("loadtest", "GET", "/metrics", 200)
+        call("loadtest", "PATCH", f"/v1/runs/{run_id}", 200, json_body={"rate": 40})
+        call("loadtest", "PATCH", f"/v1/runs/{run_id}", 400, json_body={"rate": 0})
+        call("loadtest", "PATCH", NO_RUN, 404, json_body={"rate": 40})
         call("loadtest", "POST", f"/v1/runs/{run_id}/stop", 200)
+        call("loadtest", "PATCH", f"/v1/runs/{run_id}", 409, json_body={"rate": 40})
         call("loadtest", "POST", f"/v1/runs/{run_id}/stop", 409)
         short = call("loadtest", "POST", "/v1/runs", 202, json_body={"closed": 2, "duration": 0.6}).json()["id"]
         call("loadtest", "GET", f"/v1/runs/{short}/events", 200)
         assert call("loadtest", "GET", f"/v1/runs/{short}", 200).json()["errors"], "300 entries were expected, 10 came"
-        for what in ("series", "histogram", "histogram?of=service", "report.html", "events"):
+        for what in ("seconds?from=1", "series", "histogram", "histogram?of=service", "report.html", "events"):
             call("loadtest", "GET", f"/v1/runs/{run_id}/{what}", 200)
-        for path, status in (("/v1/runs/nope", 404), (f"{NO_RUN}/series", 404), (f"{NO_RUN}/histogram", 404),
+        for path, status in (("/v1/runs/nope", 404), (f"{NO_RUN}/series", 404), (f"{NO_RUN}/seconds", 404), (f"{NO_RUN}/histogram", 404),
                              (f"{NO_RUN}/events", 404), (f"{NO_RUN}/report.html", 404),
                              (f"/v1/runs/{run_id}/histogram?of=x", 400)):
             call("loadtest", "GET", path, status)

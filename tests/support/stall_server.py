@@ -53,6 +53,7 @@ class StallServer:
         self.lock = threading.Lock()
         self.count = 0  # requests on feeds
         self.arrivals = []  # their monotonic times
+        self.paths = []  # and what they asked for
         self.connections = 0
         self.closing = threading.Event()
         self.start_time = 1700000000.25
@@ -130,6 +131,7 @@ class StallServer:
                 number = self.count
                 self.count += 1
                 self.arrivals.append(time.monotonic())
+                self.paths.append(path)
             feed_id = int(path.split("/")[3].partition("?")[0])
             return self.behave(number, feed_id)
         if path == "/readyz":

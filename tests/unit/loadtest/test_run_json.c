@@ -28,7 +28,8 @@ static int setup(void **state)
                                                 .max_in_flight = 2000,
                                                 .threads = 2,
                                                 .retries = 3,
-                                                .retry_backoff_ns = CLOCK_NS_PER_S / 10};
+                                                .retry_backoff_ns = CLOCK_NS_PER_S / 10,
+                                                .retry_budget_percent = 10};
     assert_true(target_parse(&fixture->plan.load.target, "http://h:81", why, sizeof why));
     schedule_init(&fixture->plan.load.schedule, 20, 10, 7);
     assert_true(slo_parse(&fixture->plan.slos, SLO_DEFAULT, why, sizeof why));
@@ -74,7 +75,7 @@ static void test_an_empty_run_has_every_key(void **state)
     json_t *json = build(fixture);
     json_expect_keys(json, "",
                      "run verdict ledger errors errors_other latency_ms integrity crashes service "
-                     "series spectrum");
+                     "series spectrum seconds");
     json_expect(json, "errors", "[]");
     json_expect(json, "crashes", "null"); /* the service was not watched */
     json_expect(json, "service", "null");
@@ -110,6 +111,8 @@ static void test_the_load_as_it_was_asked_for(void **state)
     json_expect(json, "run.threads", "2");
     json_expect(json, "run.retries", "3");
     json_expect(json, "run.retry_backoff_s", "0.1");
+    json_expect(json, "run.retry_budget_percent", "10.0");
+    json_expect(json, "run.segments", "[]");
     json_expect(json, "run.slo", "[\"wrong==0\",\"ok>=99.9%\"]");
     json_expect(json, "run.started_at", "1700000000.25");
     json_expect(json, "run.elapsed_s", "1.5");

@@ -115,6 +115,24 @@ static bool allows(const struct target_list *list, const char *url)
     return target_list_has(list, &target);
 }
 
+static void test_a_change_names_what_changes(void **state)
+{
+    (void)state;
+    struct run_request request;
+    struct load_change change;
+    static const char body[] = "{\"rate\":40,\"items\":\"7\",\"retry-budget\":12.5,"
+                               "\"arrivals\":\"poisson\"}";
+    assert_true(run_request_parse_change(&request, &change, body, strlen(body), why));
+    assert_true(change.has_rate && change.rate_per_s == 40);
+    assert_true(change.has_items && change.items == 7);
+    assert_true(change.has_retry_budget && change.retry_budget_percent == 12.5);
+    assert_true(change.has_arrivals && change.arrivals == ARRIVALS_POISSON);
+    assert_false(change.has_retries || change.has_seed);
+    assert_null(change.stages);
+    assert_null(change.allows);
+    run_request_clear(&request);
+}
+
 static void test_targets_are_compared_as_written(void **state)
 {
     (void)state;
@@ -163,6 +181,7 @@ int main(void)
         cmocka_unit_test(test_defaults_are_the_command_lines),
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_mistakes_name_key_and_range),
+        cmocka_unit_test(test_a_change_names_what_changes),
         cmocka_unit_test(test_targets_are_compared_as_written),
         cmocka_unit_test(test_what_is_no_target),
     };

@@ -242,6 +242,69 @@ static void test_feeds_are_random_but_seeded(void **state)
         assert_in_range(counts[0][i], 50, 150);
 }
 
+/* The arrivals of a whole schedule from a moment on are those of its rest. */
+static void test_the_rest_goes_on_at_the_same_rates(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *whole;
+        double from_s;
+        const char *rest;
+    } cases[] = {
+        {"20/10s", 4, "20/6s"},        {"20/10s,50/5s", 10, "50/5s"},
+        {"20/10s,50/5s", 12, "50/3s"}, {"10-30/10s,30/5s", 5, "20-30/5s,30/5s"},
+        {"0/5s,8-0/4s", 6, "6-0/3s"},  {"20/10s", 0, "20/10s"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct schedule whole = parsed(cases[i].whole);
+        struct schedule expected = parsed(cases[i].rest);
+        struct schedule rest;
+        schedule_rest(&rest, &whole, cases[i].from_s, 9);
+        assert_int_equal(rest.seed, 9);
+        assert_int_equal(rest.count, expected.count);
+        assert_int_equal(rest.stage_count, expected.stage_count);
+        for (size_t j = 0; j < rest.stage_count; j++) {
+            assert_true(rest.stages[j].from_per_s == expected.stages[j].from_per_s);
+            assert_true(rest.stages[j].to_per_s == expected.stages[j].to_per_s);
+            assert_true(rest.stages[j].duration_s == expected.stages[j].duration_s);
+        }
+    }
+}
+
+static void test_the_last_rate_holds_until_the_end(void **state)
+{
+    (void)state;
+    char why[256] = "";
+    struct schedule schedule = parsed("120/500ms,20-40/2s");
+    assert_true(schedule_hold_until(&schedule, 10, why, sizeof why));
+    assert_int_equal(schedule.stage_count, 3);
+    assert_true(schedule.duration_s == 10 && schedule.expected == 60 + 60 + 7.5 * 40);
+    assert_true(schedule_hold_until(&schedule, 10, why, sizeof why));
+    assert_int_equal(schedule.stage_count, 3);
+    assert_false(schedule_hold_until(&schedule, 9.5, why, sizeof why));
+    assert_string_equal(why, "they take 10 s, and 9.5 s are left");
+}
+
+static void test_counting_agrees_with_walking(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"20/10s", "3/10s", "0/2s,5-50/5s,0/1s,7/3s", "50-0/9s"};
+    for (int arrivals = ARRIVALS_CONSTANT; arrivals <= ARRIVALS_POISSON; arrivals++)
+        for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+            struct schedule schedule = parsed(texts[i]);
+            schedule_set_arrivals(&schedule, (enum arrivals)arrivals);
+            for (int64_t at_ns = 0; at_ns < 12 * CLOCK_NS_PER_S; at_ns += CLOCK_NS_PER_S / 4) {
+                struct schedule_cursor cursor;
+                struct schedule_arrival arrival;
+                uint64_t walked = 0;
+                schedule_cursor_init(&cursor, &schedule, 0, 1);
+                while (schedule_next(&cursor, &arrival) && arrival.at_ns < at_ns)
+                    walked++;
+                assert_int_equal(schedule_count_before(&schedule, at_ns), walked);
+            }
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -254,6 +317,9 @@ int main(void)
         cmocka_unit_test(test_poisson_parts_make_up_the_whole),
         cmocka_unit_test(test_the_hash_tells_schedules_apart),
         cmocka_unit_test(test_feeds_are_random_but_seeded),
+        cmocka_unit_test(test_the_rest_goes_on_at_the_same_rates),
+        cmocka_unit_test(test_the_last_rate_holds_until_the_end),
+        cmocka_unit_test(test_counting_agrees_with_walking),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,8 @@
 
 #include "common/text.h"
 
+#include <stdio.h>
+
 static void test_urls(void **state)
 {
     (void)state;
@@ -131,6 +133,52 @@ static void test_resolve(void **state)
     assert_non_null(strstr(why, "no-such-host.invalid"));
 }
 
+static void test_the_number_of_items_is_replaced(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url, *changed;
+    } cases[] = {
+        {"http://h/v1/feeds/{feed}", "http://h/v1/feeds/{feed}?items=40"},
+        {"http://h/v1/feeds/{feed}?items=10", "http://h/v1/feeds/{feed}?items=40"},
+        {"http://h/v1/feeds/{feed}?a=b", "http://h/v1/feeds/{feed}?a=b&items=40"},
+        {"http://h/f?items=1&a=b&items=2", "http://h/f?a=b&items=40"},
+        {"http://h/f?a={feed}&items=1", "http://h/f?a={feed}&items=40"},
+        {"http://h/f?myitems=3", "http://h/f?myitems=3&items=40"},
+        {"http://h", "http://h/v1/feeds/{feed}?items=40"},
+        {"http://h/f?", "http://h/f?&items=40"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct target target;
+        struct target expected;
+        char why[128];
+        char request[TARGET_REQUEST_SIZE];
+        char wanted[TARGET_REQUEST_SIZE];
+        assert_true(target_parse(&target, cases[i].url, why, sizeof why));
+        assert_true(target_parse(&expected, cases[i].changed, why, sizeof why));
+        assert_true(target_set_items(&target, 40));
+        assert_string_equal(target.url, expected.url);
+        assert_int_equal(target.items, 40);
+        target_write_request(&target, 7, request);
+        target_write_request(&expected, 7, wanted);
+        assert_string_equal(request, wanted);
+    }
+}
+
+static void test_a_url_without_room_for_the_items_stays(void **state)
+{
+    (void)state;
+    char url[512];
+    char why[128];
+    struct target target;
+    int size = snprintf(url, sizeof url, "http://h/%0500d", 0);
+    assert_in_range(size, 500, 511);
+    assert_true(target_parse(&target, url, why, sizeof why));
+    assert_false(target_set_items(&target, 1000));
+    assert_string_equal(target.url, url);
+    assert_int_equal(target.items, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -138,6 +186,8 @@ int main(void)
         cmocka_unit_test(test_a_login_is_refused_and_hidden),
         cmocka_unit_test(test_refused_urls),
         cmocka_unit_test(test_resolve),
+        cmocka_unit_test(test_the_number_of_items_is_replaced),
+        cmocka_unit_test(test_a_url_without_room_for_the_items_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
