@@ -69,15 +69,6 @@ teardown() {
     rm -f "$home"/{temp,env,admin-token,setup.pid,setup.log,supervisor.pid,service.pid,loadtest.pid} "$home"/*.new
 }
 
-# A process that was just told to end may still write for a moment.
-remove_folder() {
-    local deadline=$(($(now_ms) + 5000))
-    until rm -rf -- "$1" 2>/dev/null; do
-        (($(now_ms) < deadline)) || return 1
-        sleep 0.05
-    done
-}
-
 # The guard: a process in a session of its own that holds the reading end of a pipe from its lab's starter. When that
 # ends, however it ends, SIGKILL included, the guard reads end-of-file and clears the lab away, unless told to keep it.
 cmd_guard() {

@@ -82,3 +82,12 @@ holder_of() {
         return 0
     done
 }
+
+# A process that was just told to end may still write for a moment.
+remove_folder() {
+    local deadline=$(($(now_ms) + 5000))
+    until rm -rf -- "$1" 2>/dev/null; do
+        (($(now_ms) < deadline)) || return 1
+        sleep 0.05
+    done
+}

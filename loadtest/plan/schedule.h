@@ -67,18 +67,9 @@ void schedule_init(struct schedule *schedule, double rate_per_s, double duration
 bool schedule_parse(struct schedule *schedule, const char *text, uint64_t seed, char *why,
                     size_t why_size) __attribute__((warn_unused_result));
 
-/* What `schedule` has from from_s seconds on (less than its duration), constant arrivals. */
-void schedule_rest(struct schedule *rest, const struct schedule *schedule, double from_s,
-                   uint64_t seed);
-
-/* Adds a stage that holds the last rate until until_s seconds after the start. False with the
- * reason in `why`: the stages take longer than that, or there are too many. */
-bool schedule_hold_until(struct schedule *schedule, double until_s, char *why, size_t why_size)
-    __attribute__((warn_unused_result));
-
-/* How many arrivals are due before a moment after the start. Poisson arrivals are walked through.
- */
-uint64_t schedule_count_before(const struct schedule *schedule, int64_t at_ns);
+/* Adds a stage behind the others. Its duration is more than 0, and there are fewer than
+ * SCHEDULE_STAGES_MAX. */
+void schedule_add_stage(struct schedule *schedule, struct schedule_stage stage);
 
 /* Poisson arrivals walk the whole schedule once, some 20 ns a request. */
 void schedule_set_arrivals(struct schedule *schedule, enum arrivals arrivals);

@@ -2,6 +2,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "loadtest/plan/schedule_change.h"
 
 #include <stdlib.h>
 #include <sys/eventfd.h>

@@ -1,5 +1,5 @@
-"""PATCH /v1/runs/{id}: a load that is changed while it runs. Its books balance, and each request is held against what it
-asked for."""
+"""PATCH /v1/runs/{id}: a load that is changed while it runs. Its books balance, and each request is held against what
+it asked for. The rows of each second."""
 import time
 
 import pytest
@@ -104,7 +104,7 @@ def test_retries_and_their_budget(server, target):
     run_id = start(server, target, rate=100, duration=3, **{"retry-backoff": "1ms"})
     assert server.run(run_id)["live"]["ledger"]["retries"] == 0
     change(server, run_id, retries=3)
-    wait_for(lambda: server.run(run_id)["live"]["ledger"]["retries"] > 100, "three retries for each request")
+    wait_for(lambda: server.run(run_id)["live"]["ledger"]["retries"] > 100)
     limited = change(server, run_id, **{"retry-budget": 10})
     assert limited["retries"] == 3 and limited["retry_budget_percent"] == 10
     result = server.finished(run_id)
@@ -168,9 +168,9 @@ def test_the_operators_limits_hold(start, target):  # noqa: F811
 
 def test_the_end_that_is_expected_moves(server, target):
     run_id = start(server, target, rate=20, duration=100)
-    wait_for(lambda: server.run(run_id)["live"]["planned"] == 2000, "the plan")
+    wait_for(lambda: server.run(run_id)["live"]["planned"] == 2000)
     change(server, run_id, rate=10)
-    wait_for(lambda: 1000 <= server.run(run_id)["live"]["planned"] < 1100, "the new plan")
+    wait_for(lambda: 1000 <= server.run(run_id)["live"]["planned"] < 1100)
     server.stop_run(run_id)
     server.finished(run_id)
 
@@ -194,15 +194,15 @@ def test_each_second_has_its_row(server, target):
     assert sums == {"demanded": 400, "due": ledger["scheduled"], "ended": ledger["scheduled"], "right": ledger["ok"],
                     "ok": ledger["ok"], "http_error": ledger["http_error"], "attempts": ledger["attempts"]}
     assert 200 < ledger["scheduled"] < 400 and result["run"]["requests"] == ledger["scheduled"]
-    assert [row["demanded"] for row in rows[:4]] == [100] * 4
-    assert all(row["due"] == 50 for row in rows[2:4]) and rows[0]["due"] == 100
+    assert [row["demanded"] for row in rows[:4]] == pytest.approx([100] * 4, abs=1)
+    assert [row["due"] for row in rows[2:4]] == pytest.approx([50] * 2, abs=1)
     assert all(row["probed"] <= row["ok"] + row["http_error"] and row["probed_wrong"] == 0 for row in rows)
     assert all(row["p50_ms"] <= row["p99_ms"] for row in rows if row["p99_ms"] is not None)
 
 
 def test_rows_of_a_run_under_way_and_of_one_that_is_over(server, target):
     run_id = start(server, target, rate=50, duration=600, timeout="100ms")
-    answer = wait_for(lambda: (found := server.get(f"/v1/runs/{run_id}/seconds").json())["final"] >= 2 and found, "two final rows")
+    answer = wait_for(lambda: (found := server.get(f"/v1/runs/{run_id}/seconds").json())["final"] >= 2 and found)
     assert answer["from"] == 0 and len(answer["rows"]) > answer["final"]
     assert all(row["due"] == row["ended"] == 50 for row in table(answer)[:answer["final"]])
     later = server.get(f"/v1/runs/{run_id}/seconds?from={answer['final'] - 1}").json()

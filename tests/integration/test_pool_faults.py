@@ -69,7 +69,8 @@ def test_a_copy_that_nobody_asked_for_ends_the_connection(start_service, query):
 def test_a_copy_in_a_drained_answer_ends_the_connection(start_service):
     """The request gave up after 300 ms, and the pool reads what is left, before it would cancel at 550 ms."""
     def script(moment):
-        return Act(delay_s=0.42, copy=True) if moment.step == "execute" and moment.connection == 2 else None  # the pool's first
+        is_pools_first = moment.connection == 2
+        return Act(delay_s=0.42, copy=True) if moment.step == "execute" and is_pools_first else None
 
     with FakePostgres(script) as fake:
         service = start_service(database_url=fake.url, pool_size=1, query_latency_ms=0, request_timeout_ms=300)

@@ -1,4 +1,4 @@
-#include "loadtest/plan/schedule.h"
+#include "loadtest/plan/schedule_change.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
