@@ -2,11 +2,11 @@
  * How people log in: a browser's form takes the port's token once, and a cookie carries it from
  * then on. Programs send the token in a header (token.h).
  *
- * The cookie lasts as long as the browser (no Max-Age), no script can read it (HttpOnly, RFC 6265,
- * section 4.1.2.6), and no other site's page makes the browser send it (SameSite=Strict, its
- * successor's draft, section 5.6.7). A browser sends a cookie to every port of a host, so its name
- * has the port that the browser knows. It does not end with the process: who reloads a page after a
- * crash is still in.
+ * The cookie lasts as long as the browser (no Max-Age), no script can read it (HttpOnly), and no
+ * other site's page makes the browser send it (SameSite=Strict): RFC 6265 and its successor's
+ * draft, "Cookies: HTTP State Management Mechanism". A browser sends a cookie to every port of a
+ * host, so its name has the port that the browser knows. It does not end with the process: who
+ * reloads a page after a crash is still in.
  */
 #ifndef FLASHOVER_COMMON_HTTP_LOGIN_H
 #define FLASHOVER_COMMON_HTTP_LOGIN_H

@@ -109,7 +109,7 @@ def test_retries_and_their_budget(server, target):
     assert limited["retries"] == 3 and limited["retry_budget_percent"] == 10
     result = server.finished(run_id)
     first, all_of_them, few = (segment["requests"] for segment in result["run"]["segments"])
-    assert first + all_of_them + few == 300
+    assert abs(first + all_of_them + few - 300) <= 3
     retries = result["ledger"]["retries"]
     assert 3 * all_of_them <= retries <= 3 * all_of_them + few // 10 + 1
 
