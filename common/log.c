@@ -4,11 +4,18 @@
 #include "common/clock.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <unistd.h>
+
+/* How long a line waits for room on a stderr that does not block. */
+#define READER_NS CLOCK_NS_PER_S
 
 static pthread_mutex_t log_lock =
     PTHREAD_MUTEX_INITIALIZER; /* guards the order of lines on stderr */
+static bool is_cut;            /* under log_lock: the last line was not written to its end */
 static void (*hook_before_lock)(void);
 static void (*hook_after_unlock)(void);
 
@@ -31,17 +38,46 @@ static const char *level_name(enum log_level level)
     return "?";
 }
 
-void log_write_bytes(const char *bytes, size_t size_bytes)
+/* Async-signal-safe. */
+static bool is_writable_by(int64_t deadline_ns)
+{
+    struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+    int ready;
+    while ((ready = poll(&out, 1, clock_poll_ms(deadline_ns, 60000))) < 0 && errno == EINTR)
+        continue;
+    return ready > 0;
+}
+
+/* Writes pieces of at most this many bytes. False: not all of it. */
+static bool write_pieces(const char *bytes, size_t size_bytes, size_t piece_bytes,
+                         int64_t deadline_ns)
 {
     while (size_bytes > 0) {
-        ssize_t written = write(STDERR_FILENO, bytes, size_bytes);
+        if (piece_bytes < SIZE_MAX && !is_writable_by(deadline_ns))
+            return false;
+        size_t piece = size_bytes < piece_bytes ? size_bytes : piece_bytes;
+        ssize_t written = write(STDERR_FILENO, bytes, piece);
         if (written < 0 && errno == EINTR)
             continue;
+        if (written < 0 && errno == EAGAIN && is_writable_by(deadline_ns))
+            continue; /* another program has made our stderr non-blocking */
         if (written <= 0)
-            return; /* the log's reader is gone: there is nowhere to report that */
+            return false; /* the disk is full, or the log's reader is gone */
         bytes += written;
         size_bytes -= (size_t)written;
     }
+    return true;
+}
+
+bool log_write_bytes(const char *bytes, size_t size_bytes)
+{
+    return write_pieces(bytes, size_bytes, SIZE_MAX, clock_now_ns() + READER_NS);
+}
+
+/* A pipe that takes anything takes PIPE_BUF bytes without blocking (pipe(7)). */
+void log_write_bytes_until(const char *bytes, size_t size_bytes, int64_t deadline_ns)
+{
+    (void)write_pieces(bytes, size_bytes, PIPE_BUF, deadline_ns);
 }
 
 void log_line(enum log_level level, const char *message, json_t *fields)
@@ -66,7 +102,9 @@ void log_line(enum log_level level, const char *message, json_t *fields)
     if (hook_before_lock)
         hook_before_lock();
     CHECK_PTHREAD(pthread_mutex_lock(&log_lock));
-    log_write_bytes(out, length + 1);
+    if (is_cut) /* the last line has no end */
+        (void)log_write_bytes("\n", 1);
+    is_cut = !log_write_bytes(out, length + 1);
     CHECK_PTHREAD(pthread_mutex_unlock(&log_lock));
     if (hook_after_unlock)
         hook_after_unlock();

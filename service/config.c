@@ -103,8 +103,11 @@ static bool check_conninfo(const char *option, const char *conninfo, char *name,
     if (!ok)
         fprintf(stderr, "service: --%s: %s\n", option,
                 error ? error : "not a conninfo string or URI");
-    else if (name)
-        snprintf(name, name_size, "%s:%s", host, port);
+    if (ok && name) { /* it goes into JSON and metrics, which are UTF-8 */
+        char address[sizeof host + sizeof port];
+        snprintf(address, sizeof address, "%s:%s", host, port);
+        text_one_line(address, name, name_size);
+    }
     PQfreemem(error);
     PQconninfoFree(parsed);
     PQconninfoFree(defaults);
@@ -181,6 +184,8 @@ enum options_outcome config_read(struct config *config, int argc, char **argv,
                                              ? TOGGLE_FROM_DEFAULT
                                              : TOGGLE_FROM_OPTION;
     find_shown_password(config, table, FIXED_OPTIONS);
+    if (config->dump_dir && !config->dump_dir[0]) /* --dump-dir="$UNSET" */
+        config->dump_dir = NULL;
     bool ok = check_conninfo("database-url", config->database_url, config->pool_name,
                              sizeof config->pool_name) &&
               check_conninfo("control-database-url", config->control_database_url, NULL, 0);

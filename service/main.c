@@ -68,7 +68,7 @@ static void dump_pool_events(void *context)
 {
     char path[4096];
     (void)context;
-    if (!config.dump_dir)
+    if (!config.dump_dir || config.pool_events == 0)
         return;
     dump_files_trim(config.dump_dir);
     if (pool_json_dump_events(service.environment.pool, config.pool_name, config.dump_dir, path,

@@ -14,6 +14,7 @@
  * still come; the process does not wait longer. */
 #define COLLECT_NS (2 * CLOCK_NS_PER_S)
 #define PRINT_NS   (2 * CLOCK_NS_PER_S)
+#define WRITE_NS   (CLOCK_NS_PER_S / 2)
 /* Go's status after SIGQUIT. */
 #define QUIT_STATUS 2
 
@@ -48,12 +49,21 @@ static void add_number(struct line *line, uint64_t value, unsigned base)
     add(line, digits + at);
 }
 
+/* A dying process does not wait for a log that nobody reads: at most so long for all that it writes
+ * before the helper is asked, and once more without it. */
+static int64_t write_until_ns;
+
+static void write_bytes(const char *bytes, size_t size_bytes)
+{
+    log_write_bytes_until(bytes, size_bytes, write_until_ns);
+}
+
 static void write_string(const char *string)
 {
     size_t size_bytes = 0;
     while (string[size_bytes])
         size_bytes++;
-    log_write_bytes(string, size_bytes);
+    write_bytes(string, size_bytes);
 }
 
 /* ---- without the helper -----------------------------------------------------------------------
@@ -86,7 +96,7 @@ static void write_raw_thread(const struct stack_slots *slots, unsigned index)
         add_number(&line, slot->addresses[i], 16);
     }
     add(&line, "\n");
-    log_write_bytes(line.data, line.size_bytes);
+    write_bytes(line.data, line.size_bytes);
 }
 
 /* Addresses, and the map by which they can still be resolved. */
@@ -101,7 +111,7 @@ static void write_raw(const struct stack_slots *slots)
             write_raw_thread(slots, i);
     int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
     while (fd >= 0 && (got = read(fd, bytes, sizeof bytes)) > 0)
-        log_write_bytes(bytes, (size_t)got);
+        write_bytes(bytes, (size_t)got);
     if (fd >= 0)
         close(fd);
 }
@@ -132,11 +142,14 @@ static void print_all(const char *reason, const void *context, const char *own_m
     slots->own_mark = own_mark;
     slots->other_mark = "the first writer, in its write or just after it";
     stack_slots_begin(slots, context, other_writer);
+    write_until_ns = clock_now_ns() + WRITE_NS;
     write_string(reason);
     write_string("\n");
     stack_slots_collect(slots, clock_now_ns() + COLLECT_NS);
-    if (!dump_helper_print(clock_now_ns() + PRINT_NS))
-        write_raw(slots);
+    if (dump_helper_print(clock_now_ns() + PRINT_NS))
+        return;
+    write_until_ns = clock_now_ns() + WRITE_NS;
+    write_raw(slots);
 }
 
 void crash_dump_name_writer(long tid)
@@ -153,6 +166,7 @@ void crash_dump_hold(void)
 void crash_dump_print(const char *reason)
 {
     if (!atomic_load(&is_installed)) {
+        write_until_ns = clock_now_ns() + WRITE_NS;
         write_string(reason);
         write_string("\n");
     } else if (is_first_to_die()) {

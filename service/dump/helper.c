@@ -17,7 +17,9 @@
 
 /* The helper's own end, should a report not come to one. */
 #define HELPER_PATIENCE_S 20
-#define MAX_PATH          4096
+/* How long its writing of a dump on stderr may take, where the reader is slow. */
+#define WRITE_NS (10 * CLOCK_NS_PER_S)
+#define MAX_PATH 4096
 
 /* Lock key: (i) immutable after the start, (d) the one caller's on demand. */
 static struct {
@@ -87,10 +89,9 @@ static bool write_report(enum dump_kind kind, enum dump_format format, struct te
 
 /* Keeps the report in a new file, and writes the file's name to stderr, or the error. */
 static void keep(const struct server *server, const char *time, const struct text *head,
-                 const struct text *report)
+                 const struct text *report, struct text *line)
 {
     char path[MAX_PATH];
-    struct text line = {0};
     assert(server->dump_dir[0]);
     snprintf(path, sizeof path, "%s/crash-%s-%ld.txt", server->dump_dir, time,
              (long)helper.slots[DUMP_FATAL]->pid);
@@ -100,12 +101,15 @@ static void keep(const struct server *server, const char *time, const struct tex
     if (file && fclose(file) != 0)
         ok = false;
     if (ok)
-        text_addf(&line, "this dump is kept: %s\n", path);
+        text_addf(line, "this dump is kept: %s\n", path);
     else
-        text_addf(&line, "this dump could not be kept: %s: %s\n", path, strerror(errno));
-    if (!line.failed)
-        log_write_bytes(line.data, line.size_bytes);
-    text_clear(&line);
+        text_addf(line, "this dump could not be kept: %s: %s\n", path, strerror(errno));
+}
+
+static void write_text(const struct text *text)
+{
+    if (!text->failed)
+        log_write_bytes_until(text->data, text->size_bytes, clock_now_ns() + WRITE_NS);
 }
 
 /* The reason stands on stderr already. */
@@ -115,17 +119,21 @@ static void print(const struct server *server)
     char time[CLOCK_UTC_SIZE];
     struct text head = {0};
     struct text report = {0};
+    struct text line = {0};
     clock_format_utc(time);
     bool ok = write_report(DUMP_FATAL, DUMP_TEXT, &report);
     text_addf(&head, "%s\n%s, process %ld, stacks taken in %lld ms%s\n\n", slots->reason, time,
               (long)slots->pid, (long long)(slots->took_ns / CLOCK_NS_PER_MS),
               atomic_load(&slots->is_collecting) ? "; it ended before all had been taken" : "");
     if (ok && !head.failed) {
-        log_write_bytes("\n", 1);
-        log_write_bytes(report.data, report.size_bytes);
+        /* The file first: perhaps nobody reads what is written on stderr. */
         if (server->dump_dir[0])
-            keep(server, time, &head, &report);
+            keep(server, time, &head, &report, &line);
+        write_text(&(struct text){.data = (char[]){"\n"}, .size_bytes = 1});
+        write_text(&report);
+        write_text(&line);
     }
+    text_clear(&line);
     text_clear(&report);
     text_clear(&head);
 }

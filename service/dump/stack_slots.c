@@ -44,6 +44,8 @@ struct stack_slots *stack_slots_open(unsigned capacity, bool freezes)
     struct stack_slots *slots = (struct stack_slots *)(void *)memory;
     slots->capacity = capacity;
     slots->pid = getpid();
+    /* Now, since none may be left when it is needed. */
+    slots->task_fd = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     slots->freezes = freezes;
     slots->slots = (struct stack_slot *)(void *)(memory + head);
     slots->tids = (pid_t *)(void *)(slots->slots + capacity);
@@ -190,16 +192,15 @@ static unsigned ask_all(struct stack_slots *slots)
     _Alignas(struct dirent64) char buffer[4096];
     unsigned asked = 0;
     long size;
-    int fd = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    while (fd >= 0 && (size = syscall(SYS_getdents64, fd, buffer, sizeof buffer)) > 0)
+    if (lseek(slots->task_fd, 0, SEEK_SET) < 0)
+        return 0;
+    while ((size = syscall(SYS_getdents64, slots->task_fd, buffer, sizeof buffer)) > 0)
         for (long at = 0; at < size;) {
             const struct dirent64 *entry = (const struct dirent64 *)(void *)(buffer + at);
             pid_t tid = to_tid(entry->d_name);
             asked += tid > 0 && ask(slots, tid);
             at += entry->d_reclen;
         }
-    if (fd >= 0)
-        close(fd);
     return asked;
 }
 

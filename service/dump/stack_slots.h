@@ -38,6 +38,7 @@ struct stack_slot {
 struct stack_slots {
     unsigned capacity;              /* (i) */
     pid_t pid;                      /* (i) whose threads these are */
+    int task_fd;                    /* (i) the list of them; -1: there is none */
     bool freezes;                   /* (i) threads stay in the handler for good, once they wrote */
     int64_t at_ns;                  /* (c) monotonic: when the collection began */
     int64_t took_ns;                /* (c) */

@@ -33,8 +33,8 @@ void pool_emit(struct db_pool *pool, struct db_pool_event event)
 size_t db_pool_events(struct db_pool *pool, struct db_pool_event **events)
 {
     size_t capacity = pool->config.recorder_events;
-    *events = pool->ring ? calloc(capacity, sizeof **events) : NULL;
-    if (!*events)
+    *events = calloc(capacity > 0 ? capacity : 1, sizeof **events);
+    if (!*events || !pool->ring)
         return 0;
     pool_lock(pool);
     size_t count = pool->recorded < capacity ? (size_t)pool->recorded : capacity;

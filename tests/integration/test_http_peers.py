@@ -2,7 +2,9 @@
 they do, the port goes on, health is answered, and the log stays short."""
 import contextlib
 import os
+import re
 import resource
+import signal
 import socket
 import threading
 import time
@@ -172,7 +174,33 @@ def test_no_descriptor_is_left(start_service):
         wait_for(lambda: served(service), "room again", 5)
 
 
+def test_a_dump_needs_no_descriptor(start_service):
+    """The threads are listed by one that is open since the start."""
+    service = start_service(pool_min=3)
+    wait_for(lambda: service.pool_counts()["idle"] == 3, "all are connected")
+    pid = service.process.pid
+    threads = len(os.listdir(f"/proc/{pid}/task"))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")), resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]))
+    service.signal(signal.SIGQUIT)
+    assert service.wait_end() == 2
+    entries = re.findall(r"^(?:thread \d+|(\d+) threads) \[", service.log(), re.M)
+    assert sum(int(count or 1) for count in entries) >= threads - 1
+
+
 # ---- slow ones
+
+
+def test_a_body_s_time_is_its_sender_s(start_service):
+    """The request's deadline begins when all of it is there."""
+    service = start_service(request_timeout_ms=500)
+    with socket.create_connection(("127.0.0.1", service.port)) as peer:
+        peer.settimeout(20)
+        peer.sendall(b"GET /v1/feeds/7?items=3 HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\n\r\n")
+        began = time.monotonic()
+        wait_for(lambda: time.monotonic() - began > 0.8, "longer than the request's deadline")
+        peer.sendall(b"x")
+        assert peer.recv(12) == b"HTTP/1.1 200"
+    assert service.metrics().value("db_client_connection_timeouts_total") == 0
 
 
 DRIPS = {

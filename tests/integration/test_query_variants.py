@@ -49,6 +49,16 @@ def test_bounded_keeps_to_its_limit(start_service, postgres):
         wait_for(lambda: service.feed(1, items=300).status == 200 and unbounded.most > 3, "the pool fills")
 
 
+def test_bounded_items_that_nobody_took_up_in_time_waited_for_no_connection(start_service):
+    """Two threads, and room in the pool: at most those two can have waited."""
+    service = start_service(query="bounded", fan_out_limit=2, query_latency_ms=50, request_timeout_ms=400, pool_size=4, pool_min=4)
+    wait_for(lambda: service.pool_counts()["idle"] == 4, "the pool is full")
+    assert service.feed(1, items=300).status == 504
+    service.wait_quiet()
+    assert service.metrics().value("db_client_connection_timeouts_total") <= 2
+    assert service.metrics().value("flashover_item_failures_total", message="request_deadline") > 200
+
+
 # ---- pipelined: one connection, one round trip for all items
 
 

@@ -3,6 +3,7 @@ crash under load is in test_faults.py, damaged heaps and real faults in tests/un
 import os
 import re
 import signal
+import subprocess
 import threading
 import time
 from contextlib import suppress
@@ -10,7 +11,7 @@ from contextlib import suppress
 import pytest
 
 from http_client import CONNECTION_ERRORS
-from lab import SERVICE, Lock, wait_for
+from lab import SERVICE, Lock, clean_environment, wait_for
 from load import Load, burst, check_lawful
 
 SANITIZED = any(name in SERVICE.read_bytes() for name in (b"__asan_init", b"__tsan_init"))
@@ -45,6 +46,43 @@ def is_gone(pid):
 
 def dumps_in(folder):
     return sorted(path.name for path in folder.glob("crash-*.txt"))
+
+
+def fill(fd):
+    """Fills a pipe. Then whatever else is written to it has to wait."""
+    os.set_blocking(fd, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(fd, b"x" * 4096)
+    os.set_blocking(fd, True)
+
+
+def test_a_log_that_nobody_reads_holds_up_no_death(postgres, tmp_path):
+    reader, writer = os.pipe()
+    environment = clean_environment(**postgres.env, FLASHOVER_LISTEN="127.0.0.1:0", FLASHOVER_ADMIN_LISTEN="127.0.0.1:0",
+                                    FLASHOVER_DUMP_DIR=str(tmp_path))
+    process = subprocess.Popen([SERVICE], env=environment, stdin=subprocess.DEVNULL, stdout=writer, stderr=writer)
+    try:
+        said = b""
+        while b'"message":"started"' not in said:
+            said += os.read(reader, 4096)
+        fill(writer)
+        process.send_signal(signal.SIGQUIT)
+        assert process.wait(timeout=10) == 2
+        wait_for(lambda: dumps_in(tmp_path), "the helper has kept the dump", timeout_s=10)
+        assert len(entries((tmp_path / dumps_in(tmp_path)[0]).read_text())) > 3
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reader)
+        os.close(writer)
+
+
+def test_an_empty_dump_folder_is_none(start_service):
+    service = start_service(dump_dir="", pool_events=0, pool_size=1, query_latency_ms=300, request_timeout_ms=100, admission="blind")
+    burst(service, 3)
+    assert service.admin.get("/debug/pool/events").status == 200 and service.admin.get("/debug/pool/events").body == b""
+    assert "could not be kept" not in service.log() and "are kept" not in service.log()
 
 
 def crash(service):
