@@ -19,6 +19,7 @@ struct entry {
     const char *role; /* (i) */
     pthread_mutex_t request_lock;
     char request[THREAD_REQUEST_SIZE]; /* (r) */
+    _Atomic uint64_t turn;             /* (a) written by the owner */
     _Atomic enum thread_state state;   /* (a) written by the owner */
     _Atomic int64_t since_ns;          /* (a) written by the owner */
     LIST_ENTRY(entry) link;            /* (l) */
@@ -33,6 +34,7 @@ static LIST_HEAD(entries, entry) entries[PARTS]; /* (l) all zero: empty */
 static unsigned listed_count;                    /* (l) */
 static _Thread_local struct entry self = {.request_lock = PTHREAD_MUTEX_INITIALIZER};
 static _Thread_local enum thread_state before_log_lock;
+static _Atomic uint64_t last_turn;
 
 const char *thread_state_name(enum thread_state state)
 {
@@ -47,6 +49,11 @@ static struct entries *part_of(long tid)
     return &entries[(unsigned long)tid % PARTS];
 }
 
+static void begin_turn(void)
+{
+    atomic_store(&self.turn, 1 + atomic_fetch_add(&last_turn, 1));
+}
+
 void thread_state_enter(const char *role, const char *request)
 {
     assert(!self.listed);
@@ -56,6 +63,7 @@ void thread_state_enter(const char *role, const char *request)
     self.tid = thread_state_tid();
     self.role = role;
     snprintf(self.request, sizeof self.request, "%s", request);
+    begin_turn();
     atomic_store(&self.state, THREAD_RUNNING);
     atomic_store(&self.since_ns, clock_now_ns());
     atomic_signal_fence(memory_order_seq_cst); /* see thread_state_read_own() */
@@ -70,6 +78,7 @@ void thread_state_serve(const char *request)
 {
     size_t size = strlen(request) + 1;
     assert(self.listed && size <= THREAD_REQUEST_SIZE);
+    begin_turn();
     CHECK_PTHREAD(pthread_mutex_lock(&self.request_lock));
     /* A signal handler of this thread sees the old one, "" or the new one. */
     self.request[0] = '\0';
@@ -102,8 +111,10 @@ enum thread_state thread_state_set(enum thread_state state)
     return former;
 }
 
-const char *thread_state_request(void)
+const char *thread_state_request(uint64_t *turn)
 {
+    if (turn)
+        *turn = atomic_load(&self.turn);
     return self.request;
 }
 
@@ -142,7 +153,8 @@ static struct thread_view view_of(struct entry *entry)
     struct thread_view view = {.tid = entry->tid,
                                .role = entry->role,
                                .state = atomic_load(&entry->state),
-                               .since_ns = atomic_load(&entry->since_ns)};
+                               .since_ns = atomic_load(&entry->since_ns),
+                               .turn = atomic_load(&entry->turn)};
     copy_request(entry, view.request);
     return view;
 }
@@ -161,19 +173,16 @@ unsigned thread_state_list(struct thread_view **views)
     return filled;
 }
 
-bool thread_state_works_for(long tid, const char *request, enum thread_state *state)
+bool thread_state_is_at(long tid, uint64_t turn, enum thread_state *state)
 {
     CHECK_PTHREAD(pthread_mutex_lock(&list_lock));
     struct entry *entry = LIST_FIRST(part_of(tid));
-    char served[THREAD_REQUEST_SIZE] = "";
     while (entry && entry->tid != tid)
         entry = LIST_NEXT(entry, link);
-    if (entry)
-        copy_request(entry, served);
-    bool works = entry && strcmp(served, request) == 0;
-    *state = works ? atomic_load(&entry->state) : THREAD_IDLE;
+    bool is_at = entry && atomic_load(&entry->turn) == turn;
+    *state = is_at ? atomic_load(&entry->state) : THREAD_IDLE;
     CHECK_PTHREAD(pthread_mutex_unlock(&list_lock));
-    return works;
+    return is_at;
 }
 
 void thread_state_count(unsigned counts[THREAD_STATES])

@@ -28,6 +28,7 @@ struct thread_view {
     char request[THREAD_REQUEST_SIZE]; /* "" for a background thread */
     enum thread_state state;
     int64_t since_ns; /* monotonic: when the state began */
+    uint64_t turn;    /* as thread_state_request() has it */
 };
 
 /* The state's name, as in Go's dumps: "pool checkout". */
@@ -49,8 +50,10 @@ void thread_state_leave(void);
 /* Changes the calling thread's state and returns the former one, to be put back. */
 enum thread_state thread_state_set(enum thread_state state);
 
-/* The request that the calling thread works for, or "": THREAD_REQUEST_SIZE bytes of the thread. */
-const char *thread_state_request(void);
+/* The request that the calling thread works for, or "": THREAD_REQUEST_SIZE bytes of the thread.
+ * *turn (NULL is allowed) is a number of it: another one for each thread and each time, also where
+ * a caller uses a request's id again; 0: there was none yet. */
+const char *thread_state_request(uint64_t *turn);
 
 /* The calling thread's kernel id. */
 long thread_state_tid(void);
@@ -63,9 +66,9 @@ void thread_state_read_own(struct thread_view *view);
  * memory *views is NULL and 0 is returned. */
 unsigned thread_state_list(struct thread_view **views);
 
-/* Whether the thread with this kernel id is there and works for this request; *state is what it is
+/* Whether the thread with this kernel id is there and its turn is this one; *state is what it is
  * doing then. */
-bool thread_state_works_for(long tid, const char *request, enum thread_state *state);
+bool thread_state_is_at(long tid, uint64_t turn, enum thread_state *state);
 
 /* Counts the threads by state. */
 void thread_state_count(unsigned counts[THREAD_STATES]);

@@ -148,8 +148,8 @@ bool db_pool_checkout(struct db_pool *pool, const struct db_checkout *checkout,
     struct waiter waiter = {.checkout = checkout,
                             .from_ns = from_ns,
                             .deadline_ns = checkout->deadline_ns,
-                            .tid = thread_state_tid(),
-                            .request = thread_state_request()};
+                            .tid = thread_state_tid()};
+    waiter.request = thread_state_request(&waiter.turn);
     if (timeout_ns > 0 && from_ns + timeout_ns < waiter.deadline_ns)
         waiter.deadline_ns = from_ns + timeout_ns;
 

@@ -34,10 +34,11 @@ struct db_holder {
     int backend_pid;
     long tid;
     char request[65];
+    uint64_t turn; /* the thread's, at the checkout */
     const char *call_site, *query;
     int64_t since_ns;
     enum db_conn_state state; /* of the connection */
-    bool is_alive;            /* the thread exists and works for that request */
+    bool is_alive;            /* the thread exists and is at that turn */
     bool is_nested;           /* and waits for threads of the request that wait for a connection */
 };
 

@@ -60,6 +60,7 @@ struct waiter {
     int64_t from_ns, deadline_ns;
     long tid;
     const char *request; /* THREAD_REQUEST_SIZE bytes */
+    uint64_t turn;       /* the thread's */
     sem_t woken;
     unsigned posts;
     TAILQ_ENTRY(waiter) link; /* while `queued` */

@@ -85,7 +85,7 @@ static unsigned count_held(const struct db_pool *pool, const struct waiter *wait
     for (unsigned i = 0; i < pool->config.max_size; i++) {
         const struct db_slot *slot = &pool->slots[i];
         held += slot->state == SLOT_IN_USE && slot->holder.tid == waiter->tid &&
-                strcmp(slot->holder.request, waiter->request) == 0;
+                slot->holder.turn == waiter->turn;
     }
     return held;
 }
@@ -132,6 +132,7 @@ void pool_grant(struct db_pool *pool, struct db_slot *slot, enum slot_state from
     assert(slot->connection && !waiter->granted && !waiter->refused);
     pool_slot_set_state(pool, slot, from, SLOT_IN_USE);
     slot->holder.tid = waiter->tid;
+    slot->holder.turn = waiter->turn;
     memcpy(slot->holder.request, waiter->request, sizeof slot->holder.request);
     slot->holder.call_site = waiter->checkout->call_site;
     slot->holder.query = waiter->checkout->query;

@@ -23,7 +23,7 @@ void pool_emit(struct db_pool *pool, struct db_pool_event event)
     if (event.at_ns == 0)
         event.at_ns = clock_now_ns();
     event.tid = thread_state_tid();
-    memcpy(event.request, thread_state_request(), sizeof event.request - 1);
+    memcpy(event.request, thread_state_request(NULL), sizeof event.request - 1);
     if (pool->ring)
         pool->ring[pool->recorded++ % pool->config.recorder_events] = event;
     if (pool->config.on_event)
@@ -36,6 +36,7 @@ size_t db_pool_events(struct db_pool *pool, struct db_pool_event **events)
     *events = calloc(capacity > 0 ? capacity : 1, sizeof **events);
     if (!*events || !pool->ring)
         return 0;
+    assert(capacity > 0);
     pool_lock(pool);
     size_t count = pool->recorded < capacity ? (size_t)pool->recorded : capacity;
     size_t first = (size_t)((pool->recorded - count) % capacity);

@@ -116,7 +116,7 @@ static void fill_view(struct db_pool *pool, const struct waiter *waiter, int64_t
         *holder = slot->holder;
         holder->state = pool->config.connector.state(slot->connection);
         enum thread_state state;
-        holder->is_alive = thread_state_works_for(holder->tid, holder->request, &state);
+        holder->is_alive = thread_state_is_at(holder->tid, holder->turn, &state);
         /* (Holders that are in the queue themselves have another state, and are in
          * held_by_waiting.) */
         if (holder->is_alive && state == THREAD_WAITGROUP_WAIT && holder->request[0])

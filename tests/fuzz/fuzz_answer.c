@@ -24,6 +24,7 @@ static void check_row(const struct error_row *row)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 {
     struct fuzz_input input = {data, size_bytes};
+    static const struct load_segment segment = {.items = 3};
     struct exchange exchange = {0};
     struct response_parser *response = &exchange.connection.response;
     struct feed_defects defects = {0};
@@ -33,9 +34,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
     response->complete = true;
     response->status = (int)(100 + (status << 8 | fuzz_byte(&input)) % 900);
     exchange.arrival.feed_id = 1 + fuzz_byte(&input);
+    exchange.segment = &segment;
     if (input.left > 0)
         text_append(&response->body, (const char *)input.at, input.left);
-    enum outcome outcome = exchange_judge(&exchange, check, 3, &defects, &row);
+    enum outcome outcome = exchange_judge(&exchange, check, &defects, &row);
     uint64_t found =
         defects.lost + defects.foreign + defects.duplicate + defects.corrupt + defects.malformed;
     bool is_success =

@@ -87,6 +87,17 @@ def test_leak(start_service):
     assert [h["thread_alive"] for h in view["holders"]] == [False] * 4
 
 
+def test_a_request_id_that_is_used_again_is_another_request(start_service):
+    """A caller that retries keeps its id, and on one connection it meets the same thread. What that kept of the first
+    request is a leak, and no nesting."""
+    service = start_service(pool_size=1, query_latency_ms=400, request_timeout_ms=200, release="on_success")
+    with service.public.keep_alive() as connection:
+        first, second = (connection.get("/v1/feeds/7?items=3", headers={"X-Request-Id": "again"}) for _ in range(2))
+    assert first.status == 504
+    assert second.status == 503 and "timed out while checking out" in second.error()[1], second
+    assert at_last_timeout(service)["verdict"] == "leak"
+
+
 def test_long_work_is_no_leak(start_service):
     """As many connections are out for as long, but their threads exist."""
     service = start_service(pool_size=2, pool_min=2, request_timeout_ms=20000, query_latency_ms=2000,

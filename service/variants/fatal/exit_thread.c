@@ -15,7 +15,7 @@ static void concurrent_map_writes(void)
              "fatal error: concurrent map writes: this thread ends, without Done() and still "
              "holding its connection (fatal=exit_thread)",
              json_pack("{s:I, s:s}", "thread", (json_int_t)thread_state_tid(), "request_id",
-                       thread_state_request()));
+                       thread_state_request(NULL)));
     /* FLAW: nobody checks the connection in, the WaitGroup never falls to 0, and the fan-out's last
      * reference is never dropped, so its state is never freed. A restart mends all of it. */
     pthread_exit(NULL);

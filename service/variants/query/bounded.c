@@ -5,17 +5,7 @@
  */
 #include "service/variants/query/item_fan_out.h"
 
-#include "common/clock.h"
-
 #include <stdatomic.h>
-
-/* An item that nobody has taken up by the deadline does not ask the pool: it would count as one
- * that waited for a connection. */
-static bool has_time(const struct query_request *request, struct failure *failure)
-{
-    return clock_now_ns() < request->wait_ns ||
-           failure_set(failure, FAILURE_REQUEST_DEADLINE, "request deadline exceeded");
-}
 
 /* FIX: of the crowd alone: only so many of these run at once, and the rest of the items wait here,
  * not in the pool's queue. */
@@ -29,9 +19,9 @@ static void fetch_item(void *context, unsigned thread)
     unsigned index;
     (void)thread;
     while ((index = atomic_fetch_add(&items->next, 1)) < items->list.count) {
-        bool ok =
-            has_time(request, &failure) && query_checkout(request, "query/bounded.c:fetch_item",
-                                                          "video", &items->group, &slot, &failure);
+        bool ok = query_has_time(request, &failure) &&
+                  query_checkout(request, "query/bounded.c:fetch_item", "video", &items->group,
+                                 &slot, &failure);
         if (ok) {
             ok = query_video(request, db_slot_connection(slot), items->list.ids[index], &video,
                              &failure) &&

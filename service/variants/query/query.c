@@ -1,6 +1,7 @@
 #include "service/variants/query/query.h"
 
 #include "common/check.h"
+#include "common/clock.h"
 
 #include <stdatomic.h>
 
@@ -11,6 +12,12 @@ static bool is_called_off(const struct db_checkout_group *group, struct failure 
         return false;
     (void)failure_set(failure, FAILURE_CALLED_OFF, "called off");
     return true;
+}
+
+bool query_has_time(const struct query_request *request, struct failure *failure)
+{
+    return clock_now_ns() < request->wait_ns ||
+           failure_set(failure, FAILURE_REQUEST_DEADLINE, "request deadline exceeded");
 }
 
 bool query_checkout(const struct query_request *request, const char *call_site, const char *query,

@@ -66,6 +66,11 @@ extern const struct query_ops query_pipelined;
 extern const struct query_ops query_nested;
 extern const struct query_ops query_connect_per_item;
 
+/* Whether the request's deadline is still to come; if not, *failure is REQUEST_DEADLINE. An item
+ * that nobody has taken up by then does not ask the pool: it would count as one that waited for a
+ * connection. */
+bool query_has_time(const struct query_request *request, struct failure *failure);
+
 /* Waits its turn for a connection of the pool, by the variant `admission`. `call_site` and `query`
  * are string constants, as in struct db_checkout. `group`: CALLED_OFF once it is; NULL: nobody
  * calls it off. False: *slot is NULL. */

@@ -41,31 +41,32 @@ static void test_without_a_limit_nothing_is_counted(void **state)
     assert_int_equal(taken(&budget, 0, 10), 0);
 }
 
+struct taker {
+    struct retry_budget *budget;
+    unsigned taken;
+};
+
 static void *add_and_take(void *argument)
 {
-    struct retry_budget *budget = argument;
-    uintptr_t count = 0;
+    struct taker *taker = argument;
     for (int i = 0; i < 10000; i++) {
-        retry_budget_add(budget, 50);
-        count += retry_budget_take(budget, 50);
+        retry_budget_add(taker->budget, 50);
+        taker->taken += retry_budget_take(taker->budget, 50);
     }
-    return (void *)count;
+    return NULL;
 }
 
 static void test_threads_share_it(void **state)
 {
     (void)state;
     struct retry_budget budget = {0};
+    struct taker takers[2] = {{&budget, 0}, {&budget, 0}};
     pthread_t threads[2];
-    uintptr_t sum = 0;
     for (int i = 0; i < 2; i++)
-        CHECK_PTHREAD(pthread_create(&threads[i], NULL, add_and_take, &budget));
-    for (int i = 0; i < 2; i++) {
-        void *count;
-        CHECK_PTHREAD(pthread_join(threads[i], &count));
-        sum += (uintptr_t)count;
-    }
-    sum += taken(&budget, 50, 100);
+        CHECK_PTHREAD(pthread_create(&threads[i], NULL, add_and_take, &takers[i]));
+    for (int i = 0; i < 2; i++)
+        CHECK_PTHREAD(pthread_join(threads[i], NULL));
+    unsigned sum = takers[0].taken + takers[1].taken + taken(&budget, 50, 100);
     assert_in_range(sum, 10000 - RETRY_BUDGET_BURST, 10000);
 }
 

@@ -110,15 +110,15 @@ static void test_threads_work_for_the_request(void **state)
         for (int i = 0; i < TASKS; i++) {
             assert_string_equal(views[i].request, "r");
             assert_int_equal(views[i].state, THREAD_RUNNING);
-            assert_true(thread_state_works_for(views[i].tid, "r", &doing));
-            assert_false(thread_state_works_for(views[i].tid, "s", &doing));
+            assert_true(thread_state_is_at(views[i].tid, views[i].turn, &doing));
+            assert_false(thread_state_is_at(views[i].tid, views[i].turn + TASKS, &doing));
         }
         atomic_store(&shared->gate_closed, false);
         assert_true(fan_out_wait(fan_out, in_time()));
         fan_out_release(&fan_out);
         wait_until(at_work() == 0);
         for (int i = 0; i < TASKS; i++)
-            assert_false(thread_state_works_for(views[i].tid, "r", &doing));
+            assert_false(thread_state_is_at(views[i].tid, views[i].turn, &doing));
         free(views);
     }
     wait_until(cached_threads_count().idle == 0);
