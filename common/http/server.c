@@ -217,8 +217,6 @@ static enum MHD_Result answer(struct http_server *server, struct exchange *excha
     http_peer_enters(server->acceptor, peer_of(request->connection), HTTP_AT_WORK);
     request->body = exchange->body.data ? exchange->body.data : "";
     request->body_size_bytes = exchange->body.size_bytes;
-    request->arrived_ns =
-        clock_now_ns(); /* a body may have taken its time, which is its sender's */
     if (!exchange->is_refused && exchange->body_too_large)
         refuse_body(server, exchange);
     else if (!exchange->is_refused)

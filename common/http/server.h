@@ -27,7 +27,7 @@ struct http_request {
     const char *body; /* NUL-terminated; "" when there is none */
     size_t body_size_bytes;
     char id[HTTP_REQUEST_ID_SIZE];
-    int64_t arrived_ns; /* monotonic: when all of it was there */
+    int64_t arrived_ns; /* monotonic: when its headers were read */
     struct MHD_Connection *connection;
 };
 

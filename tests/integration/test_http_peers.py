@@ -190,19 +190,6 @@ def test_a_dump_needs_no_descriptor(start_service):
 # ---- slow ones
 
 
-def test_a_body_s_time_is_its_sender_s(start_service):
-    """The request's deadline begins when all of it is there."""
-    service = start_service(request_timeout_ms=500)
-    with socket.create_connection(("127.0.0.1", service.port)) as peer:
-        peer.settimeout(20)
-        peer.sendall(b"GET /v1/feeds/7?items=3 HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\n\r\n")
-        began = time.monotonic()
-        wait_for(lambda: time.monotonic() - began > 0.8, "longer than the request's deadline")
-        peer.sendall(b"x")
-        assert peer.recv(12) == b"HTTP/1.1 200"
-    assert service.metrics().value("db_client_connection_timeouts_total") == 0
-
-
 DRIPS = {
     "nothing": (b"", b""),
     "half a header": (b"GET /v1/feeds/7 HTTP/1.1\r\n", b""),
