@@ -15,7 +15,6 @@
 
 static pthread_mutex_t log_lock =
     PTHREAD_MUTEX_INITIALIZER; /* guards the order of lines on stderr */
-static bool is_cut;            /* under log_lock: the last line was not written to its end */
 static void (*hook_before_lock)(void);
 static void (*hook_after_unlock)(void);
 
@@ -48,36 +47,45 @@ static bool is_writable_by(int64_t deadline_ns)
     return ready > 0;
 }
 
-/* Writes pieces of at most this many bytes. False: not all of it. */
-static bool write_pieces(const char *bytes, size_t size_bytes, size_t piece_bytes,
-                         int64_t deadline_ns)
+/* Writes pieces of at most this many bytes; returns how many bytes went out. */
+static size_t write_pieces(const char *bytes, size_t size_bytes, size_t piece_bytes,
+                           int64_t deadline_ns)
 {
-    while (size_bytes > 0) {
+    size_t done = 0;
+    while (done < size_bytes) {
         if (piece_bytes < SIZE_MAX && !is_writable_by(deadline_ns))
-            return false;
-        size_t piece = size_bytes < piece_bytes ? size_bytes : piece_bytes;
-        ssize_t written = write(STDERR_FILENO, bytes, piece);
+            break;
+        size_t piece = size_bytes - done < piece_bytes ? size_bytes - done : piece_bytes;
+        ssize_t written = write(STDERR_FILENO, bytes + done, piece);
         if (written < 0 && errno == EINTR)
             continue;
-        if (written < 0 && errno == EAGAIN && is_writable_by(deadline_ns))
+        if (written < 0 && errno == EAGAIN && clock_now_ns() < deadline_ns &&
+            is_writable_by(deadline_ns))
             continue; /* another program has made our stderr non-blocking */
         if (written <= 0)
-            return false; /* the disk is full, or the log's reader is gone */
-        bytes += written;
-        size_bytes -= (size_t)written;
+            break; /* the disk is full, or the log's reader is gone */
+        done += (size_t)written;
     }
-    return true;
-}
-
-bool log_write_bytes(const char *bytes, size_t size_bytes)
-{
-    return write_pieces(bytes, size_bytes, SIZE_MAX, clock_now_ns() + READER_NS);
+    return done;
 }
 
 /* A pipe that takes anything takes PIPE_BUF bytes without blocking (pipe(7)). */
 void log_write_bytes_until(const char *bytes, size_t size_bytes, int64_t deadline_ns)
 {
     (void)write_pieces(bytes, size_bytes, PIPE_BUF, deadline_ns);
+}
+
+/* The log's lock is held. A line that was cut gets its end before the next one. */
+static void write_line(const char *line, size_t size_bytes)
+{
+    static bool is_cut;
+    int64_t deadline_ns = clock_now_ns() + READER_NS;
+    if (is_cut && write_pieces("\n", 1, SIZE_MAX, deadline_ns) == 1)
+        is_cut = false;
+    if (is_cut)
+        return;
+    size_t done = write_pieces(line, size_bytes, SIZE_MAX, deadline_ns);
+    is_cut = done > 0 && done < size_bytes;
 }
 
 void log_line(enum log_level level, const char *message, json_t *fields)
@@ -102,9 +110,7 @@ void log_line(enum log_level level, const char *message, json_t *fields)
     if (hook_before_lock)
         hook_before_lock();
     CHECK_PTHREAD(pthread_mutex_lock(&log_lock));
-    if (is_cut) /* the last line has no end */
-        (void)log_write_bytes("\n", 1);
-    is_cut = !log_write_bytes(out, length + 1);
+    write_line(out, length + 1);
     CHECK_PTHREAD(pthread_mutex_unlock(&log_lock));
     if (hook_after_unlock)
         hook_after_unlock();

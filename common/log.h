@@ -37,12 +37,9 @@ bool log_limit_take(struct log_limit *limit, uint64_t *left_out);
 void log_line_limited(struct log_limit *limit, enum log_level level, const char *message,
                       json_t *fields);
 
-/* Writes all bytes to stderr as they are. False: not all of them, since its reader is gone, the
- * disk is full, or it does not block and had no room for a second. Takes no lock.
- * Async-signal-safe. */
-bool log_write_bytes(const char *bytes, size_t size_bytes);
-
-/* The same, but gives up at deadline_ns (monotonic) where the reader does not read. */
+/* Writes all bytes to stderr as they are. Gives up when its reader is gone, where the disk is full,
+ * and at deadline_ns (monotonic) where the reader does not read. Takes no lock. Async-signal-safe.
+ */
 void log_write_bytes_until(const char *bytes, size_t size_bytes, int64_t deadline_ns);
 
 /* Called in the calling thread before it waits for the log's lock and after it gave the lock back.

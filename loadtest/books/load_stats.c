@@ -71,9 +71,7 @@ static int64_t response_ns(const struct request_end *end)
 
 void load_stats_end(struct load_stats *stats, const struct request_end *end)
 {
-    struct timeline *timeline = &stats->timeline;
-    struct timeline_slot *slot =
-        &timeline->slots[timeline_slot_at(timeline, end->at_ns - end->start_ns)];
+    struct timeline_slot *slot = timeline_slot(&stats->timeline, end->at_ns - end->start_ns);
     struct recent_slot *recent = recent_slot_at(&stats->recent, end->at_ns - end->start_ns);
     int64_t waited_ns = response_ns(end);
     assert(end->outcome < OUTCOME_COUNT && waited_ns >= 0);

@@ -138,10 +138,8 @@ double second_percentile_ms(const struct second_row *row, double percent)
     if (count == 0)
         return (double)NAN;
     double rank = fmax(1, ceil((double)count * percent / 100));
-    for (size_t i = 0; i < SECONDS_LATENCIES; i++) {
-        seen += row->latencies[i];
-        if ((double)seen >= rank)
-            return exp2((double)i / COUNTERS_A_DOUBLING);
-    }
-    return exp2((double)(SECONDS_LATENCIES - 1) / COUNTERS_A_DOUBLING);
+    size_t at = 0;
+    while (at + 1 < SECONDS_LATENCIES && (double)(seen += row->latencies[at]) < rank)
+        at++;
+    return at == 0 ? 1 : exp2(((double)at - 0.5) / COUNTERS_A_DOUBLING);
 }

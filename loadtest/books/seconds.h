@@ -15,8 +15,8 @@
 #define SECONDS_WITHIN_NS INT64_C(200000000)
 /* One in so many requests is a probe: a caller that knows the right answer. */
 #define SECONDS_PROBE 20
-/* Four counters for each doubling, from 1 ms to 65 s: for display, off by a tenth at most. */
-#define SECONDS_LATENCIES 64
+/* Four counters for each doubling, from 1 ms to 78 s: for display, off by a tenth at most. */
+#define SECONDS_LATENCIES 66
 
 struct second_row {
     /* Of the requests due in this second. */
@@ -77,7 +77,8 @@ void seconds_clear(struct seconds *seconds, unsigned first, unsigned to);
 /* Adds the rows first..to-1. Both must have been made for the same span. */
 void seconds_add(struct seconds *into, const struct seconds *from, unsigned first, unsigned to);
 
-/* Nearest rank, the counter's upper edge, in ms; NAN for a row without an end. */
+/* Nearest rank, the middle of the counter on a logarithmic scale, in ms; 1 where it is less. NAN
+ * for a row without an end. */
 double second_percentile_ms(const struct second_row *row, double percent);
 
 #endif

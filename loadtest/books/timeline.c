@@ -48,6 +48,11 @@ unsigned timeline_slot_at(const struct timeline *timeline, int64_t at_ns)
     return slot < timeline->slot_count ? (unsigned)slot : timeline->slot_count - 1;
 }
 
+struct timeline_slot *timeline_slot(const struct timeline *timeline, int64_t at_ns)
+{
+    return &timeline->slots[timeline_slot_at(timeline, at_ns)];
+}
+
 void timeline_merge(struct timeline *into, const struct timeline *from)
 {
     assert(into->slot_count == from->slot_count && into->slot_ns == from->slot_ns);

@@ -39,8 +39,10 @@ struct timeline {
 bool timeline_init(struct timeline *timeline, int64_t span_ns) __attribute__((warn_unused_result));
 void timeline_destroy(struct timeline *timeline);
 
-/* The slot of a moment after the start; what lies outside is counted at the edge. */
+/* The slot of a moment after the start, by its number and itself; what lies outside is counted at
+ * the edge. */
 unsigned timeline_slot_at(const struct timeline *timeline, int64_t at_ns);
+struct timeline_slot *timeline_slot(const struct timeline *timeline, int64_t at_ns);
 
 /* Both must have been made for the same span. */
 void timeline_merge(struct timeline *into, const struct timeline *from);

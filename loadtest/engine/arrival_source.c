@@ -1,6 +1,7 @@
 #include "loadtest/engine/arrival_source.h"
 
 #include "common/check.h"
+#include "common/clock.h"
 
 const struct load_segment *arrival_source_segment(const struct arrival_source *source)
 {
@@ -38,6 +39,22 @@ void arrival_source_turn(struct arrival_source *source)
     }
 }
 
+bool arrival_source_make(struct arrival_source *source, int64_t run_ns,
+                         struct schedule_arrival *made)
+{
+    const struct schedule *schedule = &arrival_source_segment(source)->schedule;
+    if (run_ns < 0)
+        return false;
+    source->has_next = run_ns < (int64_t)(schedule->duration_s * (double)CLOCK_NS_PER_S);
+    if (!source->has_next)
+        return false;
+    source->next.at_ns = run_ns; /* nothing was intended before */
+    source->next.feed_id = schedule_feed(schedule->seed, source->next.index);
+    *made = source->next;
+    source->next.index += source->parts;
+    return true;
+}
+
 struct schedule_arrival arrival_source_take(struct arrival_source *source)
 {
     assert(source->has_next);
@@ -49,5 +66,6 @@ struct schedule_arrival arrival_source_take(struct arrival_source *source)
 bool arrival_source_is_over(struct arrival_source *source)
 {
     arrival_source_turn(source);
-    return !source->has_next && load_segments_leave(source->segments, source->index);
+    return !source->has_next &&
+           load_segments_is_over(source->segments, source->index, &source->waits);
 }

@@ -1,6 +1,6 @@
 /*
  * A worker's share of a run's arrivals: those of the segment that is in force, until the next one
- * begins. A closed loop fills in `next` and has_next itself. Used by one thread.
+ * begins. Used by one thread.
  */
 #ifndef FLASHOVER_LOADTEST_ENGINE_ARRIVAL_SOURCE_H
 #define FLASHOVER_LOADTEST_ENGINE_ARRIVAL_SOURCE_H
@@ -14,6 +14,7 @@ struct arrival_source {
     struct schedule_cursor cursor;
     struct schedule_arrival next; /* after the run's start; when has_next */
     bool has_next;
+    bool waits; /* for the other workers' last arrivals */
 };
 
 /* Arrivals whose index is `part` modulo `parts` in each segment. */
@@ -24,11 +25,16 @@ void arrival_source_init(struct arrival_source *source, struct load_segments *se
  * next arrival is looked at. */
 void arrival_source_turn(struct arrival_source *source);
 
-/* Whether all were taken, of the last segment that there will be: if so, no other can be added. */
+/* Whether all were taken, by all workers: if so, no other segment can be added. To be asked by a
+ * worker that has no request in flight. */
 bool arrival_source_is_over(struct arrival_source *source);
 
 /* The segment of the next arrival. */
 const struct load_segment *arrival_source_segment(const struct arrival_source *source);
+
+/* Closed loop: makes one that is due at run_ns after the start. False: not yet, or no longer. */
+bool arrival_source_make(struct arrival_source *source, int64_t run_ns,
+                         struct schedule_arrival *made);
 
 /* Takes the next arrival; there must be one. */
 struct schedule_arrival arrival_source_take(struct arrival_source *source);

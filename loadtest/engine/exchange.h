@@ -15,6 +15,7 @@ struct exchange {
     struct connection connection;
     struct schedule_arrival arrival;
     const struct load_segment *segment; /* what the request is and what its answer should be */
+    bool is_probe;                      /* see seconds.h */
     unsigned retries;                   /* attempts beyond the first */
     bool waits;                         /* in flight, between two attempts */
     TAILQ_ENTRY(exchange) link;         /* in the one list it is in */

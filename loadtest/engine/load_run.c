@@ -34,15 +34,18 @@ static void look_at_seconds(struct live_seconds *live, struct load_worker *const
                             struct load_moment *moment)
 {
     unsigned to = seconds_begun(&live->sum, elapsed_ns);
+    int64_t settled_ns = elapsed_ns; /* the present second goes on */
     seconds_clear(&live->sum, live->final, to);
-    for (unsigned i = 0; i < settings->threads; i++)
-        load_worker_add_seconds(workers[i], &live->sum, live->final, to);
+    for (unsigned i = 0; i < settings->threads; i++) {
+        int64_t its_ns = load_worker_add_seconds(workers[i], &live->sum, live->final, to);
+        settled_ns = its_ns < settled_ns ? its_ns : settled_ns;
+    }
     moment->seconds = &live->sum;
     moment->seconds_from = live->final;
     moment->seconds_to = to;
-    /* a second more, since a worker may be late to book a timeout */
-    unsigned begun = seconds_begun(&live->sum, elapsed_ns - settings->timeout_ns - CLOCK_NS_PER_S);
-    live->final = begun > 0 ? begun - 1 : 0;
+    unsigned begun = seconds_begun(&live->sum, settled_ns);
+    if (begun > live->final + 1)
+        live->final = begun - 1;
     moment->seconds_final = live->final;
 }
 
@@ -139,7 +142,7 @@ bool load_run_execute(const struct load_settings *settings, struct scrape *scrap
     struct live_seconds seconds = {0};
     bool done = false;
     assert(settings->threads > 0 && settings->max_in_flight > 0);
-    *result = (struct load_result){.stats = malloc(sizeof *result->stats)};
+    *result = (struct load_result){.stats = calloc(1, sizeof *result->stats)};
     struct load_worker **workers = calloc(settings->threads, sizeof(struct load_worker *));
     if (!settings->segments && load_segments_init(&unchanged, settings))
         shared.segments = &unchanged;

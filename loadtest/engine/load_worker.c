@@ -37,18 +37,13 @@ struct load_worker {
     struct retry_queue retries; /* of those in flight */
     pthread_mutex_t lock;
     struct load_stats stats; /* (m) */
+    int64_t settled_ns;      /* (m) see note_settled() */
     char buffer[RECEIVE_BYTES];
 };
 
 static int64_t intended_ns(const struct load_worker *worker, const struct exchange *exchange)
 {
     return worker->start_ns + exchange->arrival.at_ns;
-}
-
-static struct timeline_slot *slot_of(struct load_worker *worker, int64_t at_ns)
-{
-    struct timeline *timeline = &worker->stats.timeline;
-    return &timeline->slots[timeline_slot_at(timeline, at_ns - worker->start_ns)];
 }
 
 static void count_error(struct load_worker *worker, enum outcome outcome, int64_t at_ns,
@@ -62,9 +57,10 @@ static void count_error(struct load_worker *worker, enum outcome outcome, int64_
 }
 
 static void book_end(struct load_worker *worker, enum outcome outcome,
-                     const struct schedule_arrival *arrival, const struct connection *connection,
+                     const struct schedule_arrival *arrival, const struct exchange *exchange,
                      int64_t at_ns)
 {
+    const struct connection *connection = exchange ? &exchange->connection : NULL;
     load_stats_end(&worker->stats,
                    &(struct request_end){
                        .outcome = outcome,
@@ -74,7 +70,7 @@ static void book_end(struct load_worker *worker, enum outcome outcome,
                        .first_byte_ns = connection ? connection->first_byte_at_ns : 0,
                        .at_ns = at_ns,
                        .timeout_ns = worker->settings->timeout_ns,
-                       .is_probe = arrival->index % SECONDS_PROBE == 0,
+                       .is_probe = exchange && exchange->is_probe,
                    });
 }
 
@@ -83,7 +79,7 @@ static void book_end(struct load_worker *worker, enum outcome outcome,
 static void end_exchange(struct load_worker *worker, struct exchange *exchange,
                          enum outcome outcome, int64_t at_ns)
 {
-    book_end(worker, outcome, &exchange->arrival, &exchange->connection, at_ns);
+    book_end(worker, outcome, &exchange->arrival, exchange, at_ns);
     uint64_t in_flight =
         atomic_fetch_sub_explicit(&worker->shared->in_flight, 1, memory_order_relaxed);
     assert(in_flight > 0);
@@ -190,7 +186,7 @@ static void take_result(struct load_worker *worker, struct exchange *exchange,
 static void attempt(struct load_worker *worker, struct exchange *exchange, int64_t now_ns)
 {
     worker->stats.ledger.attempts++;
-    slot_of(worker, now_ns)->attempts++;
+    timeline_slot(&worker->stats.timeline, now_ns - worker->start_ns)->attempts++;
     seconds_attempt(&worker->stats.seconds, now_ns - worker->start_ns);
     take_result(worker, exchange, exchange_start(exchange, worker->settings->check));
 }
@@ -201,7 +197,7 @@ static void issue(struct load_worker *worker, const struct load_segment *segment
     struct load_stats *stats = &worker->stats;
     int64_t due_ns = worker->start_ns + arrival->at_ns;
     stats->ledger.scheduled++;
-    slot_of(worker, due_ns)->scheduled++;
+    timeline_slot(&stats->timeline, arrival->at_ns)->scheduled++;
     struct recent_slot *recent = recent_slot_at(&stats->recent, arrival->at_ns);
     if (recent)
         recent->scheduled++;
@@ -225,6 +221,7 @@ static void issue(struct load_worker *worker, const struct load_segment *segment
            exchange->connection.state == CONNECTION_CLOSED);
     exchange->arrival = *arrival;
     exchange->segment = segment;
+    exchange->is_probe = load_segment_sent_of(segment, arrival->index) % SECONDS_PROBE == 0;
     exchange->retries = 0;
     exchange->waits = false;
     TAILQ_INSERT_TAIL(&worker->in_flight, exchange, link);
@@ -237,8 +234,8 @@ static void issue_due(struct load_worker *worker)
 {
     struct arrival_source *source = &worker->source;
     for (int i = 0; i < ISSUES_AT_ONCE && !stop_requested(worker->stop); i++) {
+        int64_t now_ns = clock_now_ns(); /* first: a change made after it begins later than this */
         arrival_source_turn(source);
-        int64_t now_ns = clock_now_ns();
         if (!source->has_next || worker->start_ns + source->next.at_ns > now_ns)
             return;
         const struct load_segment *segment = arrival_source_segment(source);
@@ -253,22 +250,13 @@ static void issue_due(struct load_worker *worker)
  * another in the next round. */
 static void issue_for_callers(struct load_worker *worker)
 {
-    const struct load_settings *settings = worker->settings;
     struct arrival_source *source = &worker->source;
-    uint64_t callers = worker->idle_callers;
-    int64_t end_ns =
-        worker->start_ns + (int64_t)(settings->schedule.duration_s * (double)CLOCK_NS_PER_S);
-    for (; callers > 0 && !stop_requested(worker->stop); callers--) {
+    struct schedule_arrival arrival;
+    for (uint64_t callers = worker->idle_callers; callers > 0; callers--) {
         int64_t now_ns = clock_now_ns();
-        if (now_ns < worker->start_ns)
+        if (stop_requested(worker->stop) ||
+            !arrival_source_make(source, now_ns - worker->start_ns, &arrival))
             return;
-        source->has_next = now_ns < end_ns;
-        if (!source->has_next)
-            return;
-        source->next.at_ns = now_ns - worker->start_ns; /* nothing was intended before */
-        source->next.feed_id = schedule_feed(settings->schedule.seed, source->next.index);
-        struct schedule_arrival arrival = source->next;
-        source->next.index += settings->threads;
         worker->idle_callers--;
         seconds_demand(&worker->stats.seconds, arrival.at_ns);
         issue(worker, arrival_source_segment(source), &arrival, now_ns);
@@ -347,6 +335,15 @@ static void abandon_in_flight(struct load_worker *worker)
     }
 }
 
+/* What is due before this has been taken up, and has ended. */
+static void note_settled(struct load_worker *worker)
+{
+    const struct exchange *oldest = TAILQ_FIRST(&worker->in_flight);
+    worker->settled_ns = worker->source.has_next ? worker->source.next.at_ns : CLOCK_NEVER;
+    if (oldest && oldest->arrival.at_ns < worker->settled_ns)
+        worker->settled_ns = oldest->arrival.at_ns;
+}
+
 /* A round of the loop, once events are there. Answers before arrivals: a connection that becomes
  * free can be used at once, one that was closed is not. Places freed here are reused only behind
  * the events, so that stale events of this batch find them closed. */
@@ -363,6 +360,7 @@ static void handle(struct load_worker *worker, const struct epoll_event *events,
         issue_for_callers(worker);
     else
         issue_due(worker);
+    note_settled(worker);
     CHECK_PTHREAD(pthread_mutex_unlock(&worker->lock));
 }
 
@@ -459,12 +457,14 @@ void load_worker_snapshot(struct load_worker *worker, struct load_live *into)
     into->in_flight = atomic_load(&worker->shared->in_flight);
 }
 
-void load_worker_add_seconds(struct load_worker *worker, struct seconds *into, unsigned first,
-                             unsigned to)
+int64_t load_worker_add_seconds(struct load_worker *worker, struct seconds *into, unsigned first,
+                                unsigned to)
 {
     CHECK_PTHREAD(pthread_mutex_lock(&worker->lock));
     seconds_add(into, &worker->stats.seconds, first, to);
+    int64_t settled_ns = worker->settled_ns;
     CHECK_PTHREAD(pthread_mutex_unlock(&worker->lock));
+    return settled_ns;
 }
 
 const struct load_stats *load_worker_join(struct load_worker *worker)

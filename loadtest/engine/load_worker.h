@@ -45,9 +45,10 @@ bool load_worker_start(struct load_worker *worker, int64_t start_ns)
  * events, a few ms at most. */
 void load_worker_snapshot(struct load_worker *worker, struct load_live *into);
 
-/* Adds its rows first..to-1 of the seconds, as they are now. Likewise. */
-void load_worker_add_seconds(struct load_worker *worker, struct seconds *into, unsigned first,
-                             unsigned to);
+/* Adds its rows first..to-1 of the seconds, as they are now. Likewise. Returns a time after the
+ * run's start: each of its requests due before that has ended; CLOCK_NEVER: all have. */
+int64_t load_worker_add_seconds(struct load_worker *worker, struct seconds *into, unsigned first,
+                                unsigned to);
 
 /* Waits for its end. Its measurements may be read from then on. */
 const struct load_stats *load_worker_join(struct load_worker *worker);

@@ -62,8 +62,8 @@ static bool read_stage(const char *text, size_t length, struct schedule_stage *s
            options_parse_duration(at + 1, 1e-3, SCHEDULE_TIME_MAX_S, &stage->duration_s);
 }
 
-bool schedule_parse(struct schedule *schedule, const char *text, uint64_t seed, char *why,
-                    size_t why_size)
+bool schedule_parse_stages(struct schedule *schedule, const char *text, uint64_t seed, char *why,
+                           size_t why_size)
 {
     *schedule = (struct schedule){.seed = seed};
     for (const char *at = text;;) {
@@ -88,6 +88,14 @@ bool schedule_parse(struct schedule *schedule, const char *text, uint64_t seed, 
         snprintf(why, why_size, "the stages take longer than 24h together");
         return false;
     }
+    return true;
+}
+
+bool schedule_parse(struct schedule *schedule, const char *text, uint64_t seed, char *why,
+                    size_t why_size)
+{
+    if (!schedule_parse_stages(schedule, text, seed, why, why_size))
+        return false;
     if (schedule->expected < 1) {
         snprintf(why, why_size, "the stages make less than one request");
         return false;

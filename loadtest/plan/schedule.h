@@ -67,6 +67,10 @@ void schedule_init(struct schedule *schedule, double rate_per_s, double duration
 bool schedule_parse(struct schedule *schedule, const char *text, uint64_t seed, char *why,
                     size_t why_size) __attribute__((warn_unused_result));
 
+/* The same, also where no request comes of it. */
+bool schedule_parse_stages(struct schedule *schedule, const char *text, uint64_t seed, char *why,
+                           size_t why_size) __attribute__((warn_unused_result));
+
 /* Adds a stage behind the others. Its duration is more than 0, and there are fewer than
  * SCHEDULE_STAGES_MAX. */
 void schedule_add_stage(struct schedule *schedule, struct schedule_stage stage);

@@ -41,6 +41,20 @@ bool schedule_hold_until(struct schedule *schedule, double until_s, char *why, s
     return true;
 }
 
+double schedule_area_before(const struct schedule *schedule, double at_s)
+{
+    double area = 0;
+    for (size_t i = 0; i < schedule->stage_count && at_s > 0; i++) {
+        const struct schedule_stage *stage = &schedule->stages[i];
+        double for_s = fmin(at_s, stage->duration_s);
+        double to_per_s =
+            stage->from_per_s + (stage->to_per_s - stage->from_per_s) * for_s / stage->duration_s;
+        area += for_s * (stage->from_per_s + to_per_s) / 2;
+        at_s -= stage->duration_s;
+    }
+    return area;
+}
+
 static int64_t due_ns(const struct schedule *schedule, uint64_t index)
 {
     struct schedule_cursor cursor;

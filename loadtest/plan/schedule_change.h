@@ -15,6 +15,9 @@ void schedule_rest(struct schedule *rest, const struct schedule *schedule, doubl
 bool schedule_hold_until(struct schedule *schedule, double until_s, char *why, size_t why_size)
     __attribute__((warn_unused_result));
 
+/* The area under the rate up to at_s seconds after the start: about as many arrivals. */
+double schedule_area_before(const struct schedule *schedule, double at_s);
+
 /* How many arrivals are due before a moment after the start. Poisson arrivals are walked through.
  */
 uint64_t schedule_count_before(const struct schedule *schedule, int64_t at_ns);

@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "loadtest/plan/schedule_change.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -23,9 +24,11 @@ bool load_segments_init(struct load_segments *segments, const struct load_settin
                                    .items = settings->items,
                                    .retries = settings->retries,
                                    .retry_budget_percent = settings->retry_budget_percent,
-                                   .share_percent = 100};
+                                   .share_percent = 100,
+                                   .check = settings->check};
     CHECK_PTHREAD(pthread_mutex_init(&segments->lock, NULL));
     segments->list[0] = first;
+    segments->workers = settings->threads;
     atomic_store(&segments->count, 1);
     return true;
 }
@@ -36,6 +39,13 @@ void load_segments_destroy(struct load_segments *segments)
         free(segments->list[i]);
     close(segments->changed_fd);
     CHECK_PTHREAD(pthread_mutex_destroy(&segments->lock));
+}
+
+/* Wakes all workers. */
+static void tell(struct load_segments *segments)
+{
+    int failed = eventfd_write(segments->changed_fd, 1);
+    assert(!failed);
 }
 
 void load_segments_start(struct load_segments *segments, int64_t start_ns)
@@ -56,13 +66,22 @@ const struct load_segment *load_segments_at(const struct load_segments *segments
     return segments->list[index];
 }
 
-bool load_segments_leave(struct load_segments *segments, unsigned index)
+bool load_segments_is_over(struct load_segments *segments, unsigned index, bool *waits)
 {
     CHECK_PTHREAD(pthread_mutex_lock(&segments->lock));
-    bool may_leave = index + 1 == load_segments_count(segments);
-    segments->is_over |= may_leave;
+    bool was_over = segments->is_over;
+    bool is_last = index + 1 == load_segments_count(segments);
+    if (is_last && !*waits)
+        segments->waiting++;
+    else if (!is_last && *waits)
+        segments->waiting--;
+    *waits = is_last;
+    segments->is_over |= segments->waiting == segments->workers;
+    bool is_over = segments->is_over;
     CHECK_PTHREAD(pthread_mutex_unlock(&segments->lock));
-    return may_leave;
+    if (is_over && !was_over)
+        tell(segments);
+    return is_over;
 }
 
 static enum load_change_outcome refuse(enum load_change_outcome outcome, const char *reason,
@@ -85,7 +104,7 @@ static enum load_change_outcome set_schedule(struct load_segment *next,
     if (rest_s <= 0)
         return refuse(LOAD_CHANGE_TOO_LATE, "the run is about to end", why, why_size);
     if (change->stages) {
-        if (!schedule_parse(&next->schedule, change->stages, seed, reason, sizeof reason) ||
+        if (!schedule_parse_stages(&next->schedule, change->stages, seed, reason, sizeof reason) ||
             !schedule_hold_until(&next->schedule, rest_s, reason, sizeof reason)) {
             snprintf(why, why_size, "stages: %s", reason);
             return LOAD_CHANGE_WRONG;
@@ -117,8 +136,11 @@ static enum load_change_outcome make_next(const struct load_segments *segments,
     *next = *before;
     /* a run that has not begun will have, by then */
     int64_t run_ns = segments->start_ns ? clock_now_ns() - segments->start_ns : 0;
-    next->from_ns = (run_ns > 0 ? run_ns : 0) + LOAD_CHANGE_DELAY_NS;
-    if (next->from_ns < before->from_ns) /* that one has not begun yet */
+    if (run_ns < 0)
+        run_ns = 0;
+    /* One that will not begin soon is replaced: it has no request before that. */
+    next->from_ns = run_ns + LOAD_CHANGE_DELAY_NS;
+    if (before->from_ns > run_ns + LOAD_CHANGE_DELAY_NS / 2)
         next->from_ns = before->from_ns;
     if (change->has_retries)
         next->retries = change->retries;
@@ -126,6 +148,8 @@ static enum load_change_outcome make_next(const struct load_segments *segments,
         next->retry_budget_percent = change->retry_budget_percent;
     if (change->has_share)
         next->share_percent = change->share_percent;
+    if (change->has_items && before->check != LOAD_CHECK_FEED)
+        return refuse(LOAD_CHANGE_WRONG, "items: this run checks the status alone", why, why_size);
     if (change->has_items) {
         next->items = change->items;
         if (!target_set_items(&next->target, change->items))
@@ -135,19 +159,32 @@ static enum load_change_outcome make_next(const struct load_segments *segments,
     return set_schedule(next, before, change, why, why_size);
 }
 
+/* How often the requests of one that another one follows may be sent. By the area under the rate:
+ * random arrivals would have to be walked through. */
+static double attempts_of(const struct load_segment *segment, const struct load_segment *after)
+{
+    double for_s = (double)(after->from_ns - segment->from_ns) / (double)CLOCK_NS_PER_S;
+    double requests = schedule_area_before(&segment->schedule, for_s);
+    return requests * segment->share_percent / 100 * (1 + segment->retries);
+}
+
 /* The lock is held. Whether the caller may have it. */
 static bool is_allowed(const struct load_segments *segments, const struct load_change *change,
                        const struct load_segment *next, char *why, size_t why_size)
 {
-    unsigned last = load_segments_count(segments) - 1;
-    uint64_t before = 0;
+    unsigned count = load_segments_count(segments);
+    double before = 0;
     if (!change->allows)
         return true;
-    for (unsigned i = 0; i < last; i++)
-        before += load_segments_requests_of(segments, i);
-    before += schedule_count_before(&segments->list[last]->schedule,
-                                    next->from_ns - segments->list[last]->from_ns);
-    return change->allows(change->context, next, before, why, why_size);
+    for (unsigned i = 0; i < count; i++)
+        before += attempts_of(segments->list[i], i + 1 < count ? segments->list[i + 1] : next);
+    return change->allows(change->context, next, (uint64_t)ceil(before), why, why_size);
+}
+
+/* The lock is held. The machine may have kept us from publishing it in time. */
+static bool is_late(const struct load_segments *segments, const struct load_segment *next)
+{
+    return segments->start_ns && clock_now_ns() - segments->start_ns >= next->from_ns;
 }
 
 enum load_change_outcome load_segments_change(struct load_segments *segments,
@@ -168,6 +205,9 @@ enum load_change_outcome load_segments_change(struct load_segments *segments,
         outcome = make_next(segments, segments->list[count - 1], change, next, why, why_size);
     if (outcome == LOAD_CHANGE_DONE && !is_allowed(segments, change, next, why, why_size))
         outcome = LOAD_CHANGE_WRONG;
+    if (outcome == LOAD_CHANGE_DONE && is_late(segments, next))
+        outcome =
+            refuse(LOAD_CHANGE_TOO_LATE, "the load tester was too busy; try again", why, why_size);
     if (outcome == LOAD_CHANGE_DONE) {
         *made = *next;
         segments->list[count] = next;
@@ -178,8 +218,7 @@ enum load_change_outcome load_segments_change(struct load_segments *segments,
         free(next);
         return outcome;
     }
-    int failed = eventfd_write(segments->changed_fd, 1);
-    assert(!failed);
+    tell(segments);
     return outcome;
 }
 
@@ -203,10 +242,17 @@ uint64_t load_segments_requests_of(const struct load_segments *segments, unsigne
     return load_segment_sent_of(segment, schedule_count_before(&segment->schedule, until_ns));
 }
 
-uint64_t load_segments_requests(const struct load_segments *segments)
+uint64_t load_segments_expected(const struct load_segments *segments)
 {
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < load_segments_count(segments); i++)
-        sum += load_segments_requests_of(segments, i);
-    return sum;
+    double sum = 0;
+    unsigned count = load_segments_count(segments);
+    for (unsigned i = 0; i < count; i++) {
+        const struct load_segment *segment = segments->list[i];
+        double end_s = segment->schedule.duration_s;
+        if (i + 1 < count)
+            end_s = (double)(segments->list[i + 1]->from_ns - segment->from_ns) /
+                    (double)CLOCK_NS_PER_S;
+        sum += schedule_area_before(&segment->schedule, end_s) * segment->share_percent / 100;
+    }
+    return (uint64_t)(sum + 1e-6);
 }

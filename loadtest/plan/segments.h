@@ -26,6 +26,7 @@ struct load_segment {
     uint32_t items;
     unsigned retries;
     double retry_budget_percent; /* as in struct load_settings */
+    enum load_check check;       /* the run's */
     double share_percent;        /* so many of the schedule's requests are sent, the rest is shed */
 };
 
@@ -36,7 +37,9 @@ struct load_segments {
     struct load_segment *list[LOAD_SEGMENTS_MAX]; /* (i) owned */
     _Atomic unsigned count;                       /* (a) never falls */
     int64_t start_ns;                             /* (m) the run's; 0: it has not begun */
-    bool is_over;                                 /* (m) a worker has sent all it had, and left */
+    unsigned workers;                             /* (i) */
+    unsigned waiting;                             /* (m) so many have sent all that they had */
+    bool is_over;                                 /* (m) all have: there is no further change */
     int changed_fd; /* (i) an eventfd, to be watched edge-triggered: an entry was added */
 };
 
@@ -51,7 +54,7 @@ struct load_change {
     double retry_budget_percent;
     double share_percent; /* more than 0, up to 100 */
     uint64_t seed;        /* the default is the one before, plus 1 */
-    /* Whether the caller may have the segment, which comes after so many requests; if not, `why`
+    /* Whether the caller may have the segment, which comes after so many attempts; if not, `why`
      * has the reason. NULL: yes. */
     bool (*allows)(const void *context, const struct load_segment *next, uint64_t before, char *why,
                    size_t why_size);
@@ -83,9 +86,9 @@ enum load_change_outcome load_segments_change(struct load_segments *segments,
     __attribute__((warn_unused_result));
 
 /* For a worker that has sent all up to segment `index`, and has no request in flight: whether it
- * may end. From then on there is no further change. False: there is a segment that it has not seen.
+ * may end, since all others have too. Until then it waits; *waits is the worker's, false at first.
  */
-bool load_segments_leave(struct load_segments *segments, unsigned index);
+bool load_segments_is_over(struct load_segments *segments, unsigned index, bool *waits);
 
 /* Whether the schedule's request `index` is sent: evenly spread, with the rate as before. */
 bool load_segment_sends(const struct load_segment *segment, uint64_t index);
@@ -93,10 +96,11 @@ bool load_segment_sends(const struct load_segment *segment, uint64_t index);
 /* How many of the first `count` are. */
 uint64_t load_segment_sent_of(const struct load_segment *segment, uint64_t count);
 
-/* The requests that all segments have before their successors begin. */
-uint64_t load_segments_requests(const struct load_segments *segments);
+/* About how many requests all segments have together. */
+uint64_t load_segments_expected(const struct load_segments *segments);
 
-/* The same of one of them. */
+/* Exactly how many one of them has before the next one begins. Random arrivals are walked through.
+ */
 uint64_t load_segments_requests_of(const struct load_segments *segments, unsigned index);
 
 #endif

@@ -29,15 +29,13 @@ static json_t *slos_json(const struct slo_list *slos)
     return array;
 }
 
-static json_t *segments_json(const struct test_plan *plan, const struct load_result *result,
-                             uint64_t *requests)
+static json_t *segments_json(const struct load_result *result, uint64_t *requests)
 {
     json_t *array = json_array();
     *requests = 0;
     for (unsigned i = 0; i < result->segment_count; i++) {
         const struct load_result_segment *kept = &result->segments[i];
-        json_array_append_new(array, segment_json(&kept->segment, kept->requests,
-                                                  plan->load.check == LOAD_CHECK_FEED));
+        json_array_append_new(array, segment_json(&kept->segment, kept->requests));
         *requests += kept->requests;
     }
     return array;
@@ -52,7 +50,7 @@ static json_t *plan_json(const struct test_plan *plan, const struct load_result 
     char hash[17];
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)schedule_hash(schedule));
     uint64_t count;
-    json_t *segments = segments_json(plan, result, &count);
+    json_t *segments = segments_json(result, &count);
     if (result->segment_count == 0)
         count = schedule->count;
     json_t *requests = settings->closed ? json_null() : json_integer((json_int_t)count);

@@ -15,8 +15,9 @@ json_t *stages_json(const struct schedule *schedule)
     return array;
 }
 
-json_t *segment_json(const struct load_segment *segment, uint64_t requests, bool is_feed)
+json_t *segment_json(const struct load_segment *segment, uint64_t requests)
 {
+    bool is_feed = segment->check == LOAD_CHECK_FEED;
     const struct schedule *schedule = &segment->schedule;
     char hash[17];
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)schedule_hash(schedule));

@@ -8,9 +8,8 @@
 
 #include <jansson.h>
 
-/* `requests`: that it had, or will have if it lasts. `is_feed`: answers are checked by items. Owned
- * by the caller; NULL without memory. */
-json_t *segment_json(const struct load_segment *segment, uint64_t requests, bool is_feed)
+/* `requests`: that it had, or will have if it lasts. Owned by the caller; NULL without memory. */
+json_t *segment_json(const struct load_segment *segment, uint64_t requests)
     __attribute__((warn_unused_result));
 
 /* The stages of a schedule. Likewise. */

@@ -202,10 +202,17 @@ static bool is_within_limits(const void *context, const struct load_segment *nex
     const struct api *api = context;
     struct load_settings load = {.schedule = next->schedule, .retries = next->retries};
     char reason[RUN_REQUEST_WHY_SIZE];
-    load.schedule.count += before;
-    if (check_limits(&api->limits, &load, reason))
+    double attempts = (double)before + (double)next->schedule.count * (1 + next->retries);
+    if (!check_limits(&api->limits, &load, reason)) {
+        snprintf(why, why_size, "%s", reason);
+        return false;
+    }
+    if (attempts <= (double)api->limits.max_requests)
         return true;
-    snprintf(why, why_size, "%s", reason);
+    snprintf(why, why_size,
+             "rate: %.6g requests with those before, retries included, are more than the %lld of "
+             "--max-requests",
+             attempts, (long long)api->limits.max_requests);
     return false;
 }
 
@@ -245,9 +252,8 @@ void api_run_patch(void *context, const struct http_request *request,
         if (outcome == RUN_CONTROL_OK)
             http_response_json(
                 request, response,
-                json_pack(
-                    "{s:s, s:o}", "id", id, "segment",
-                    segment_json(&made, load_segment_sent_of(&made, made.schedule.count), true)));
+                json_pack("{s:s, s:o}", "id", id, "segment",
+                          segment_json(&made, load_segment_sent_of(&made, made.schedule.count))));
         else
             refuse_change(id, outcome, why, request, response);
     }

@@ -311,7 +311,7 @@ enum run_control_outcome run_control_change(struct run_control *control, const c
     } else {
         switch (load_segments_change(&control->segments, change, made, why, why_size)) {
         case LOAD_CHANGE_DONE:
-            control->live.planned = load_segments_requests(&control->segments);
+            control->live.planned = load_segments_expected(&control->segments);
             break;
         case LOAD_CHANGE_WRONG:
             outcome = RUN_CONTROL_WRONG;

@@ -106,10 +106,10 @@ static void keep(const struct server *server, const char *time, const struct tex
         text_addf(line, "this dump could not be kept: %s: %s\n", path, strerror(errno));
 }
 
-static void write_text(const struct text *text)
+static void write_text(const struct text *text, int64_t deadline_ns)
 {
     if (!text->failed)
-        log_write_bytes_until(text->data, text->size_bytes, clock_now_ns() + WRITE_NS);
+        log_write_bytes_until(text->data, text->size_bytes, deadline_ns);
 }
 
 /* The reason stands on stderr already. */
@@ -129,9 +129,10 @@ static void print(const struct server *server)
         /* The file first: perhaps nobody reads what is written on stderr. */
         if (server->dump_dir[0])
             keep(server, time, &head, &report, &line);
-        write_text(&(struct text){.data = (char[]){"\n"}, .size_bytes = 1});
-        write_text(&report);
-        write_text(&line);
+        int64_t deadline_ns = clock_now_ns() + WRITE_NS;
+        log_write_bytes_until("\n", 1, deadline_ns);
+        write_text(&report, deadline_ns);
+        write_text(&line, deadline_ns);
     }
     text_clear(&line);
     text_clear(&report);

@@ -166,6 +166,16 @@ def test_the_operators_limits_hold(start, target):  # noqa: F811
     server.finished(run_id)
 
 
+def test_workers_without_requests_wait_for_a_change(server, target):
+    """Eight threads share two requests, of which the second is due in 30 s."""
+    run_id = server.start_run(url=f"{target.base}/v1/feeds/{{feed}}", items=ITEMS, rate=0.034, duration=60, threads=8)
+    server.under_way(run_id)
+    change(server, run_id, rate=80)
+    server.under_way(run_id, 40)
+    server.stop_run(run_id)
+    server.finished(run_id)
+
+
 def test_the_end_that_is_expected_moves(server, target):
     run_id = start(server, target, rate=20, duration=100)
     wait_for(lambda: server.run(run_id)["live"]["planned"] == 2000)
@@ -196,7 +206,9 @@ def test_each_second_has_its_row(server, target):
     assert 200 < ledger["scheduled"] < 400 and result["run"]["requests"] == ledger["scheduled"]
     assert [row["demanded"] for row in rows[:4]] == pytest.approx([100] * 4, abs=1)
     assert [row["due"] for row in rows[2:4]] == pytest.approx([50] * 2, abs=1)
-    assert all(row["probed"] <= row["ok"] + row["http_error"] and row["probed_wrong"] == 0 for row in rows)
+    assert sum(row["probed"] for row in rows) == pytest.approx(ledger["scheduled"] / 20, abs=2)
+    assert sum(row["probed"] for row in rows[2:4]) > 0, "a share of the load is probed as well"
+    assert all(row["probed_wrong"] == 0 for row in rows)
     assert all(row["p50_ms"] <= row["p99_ms"] for row in rows if row["p99_ms"] is not None)
 
 
