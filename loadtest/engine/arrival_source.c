@@ -67,5 +67,5 @@ bool arrival_source_is_over(struct arrival_source *source)
 {
     arrival_source_turn(source);
     return !source->has_next &&
-           load_segments_is_over(source->segments, source->index, &source->waits);
+           load_segments_is_over(source->segments, source->index, &source->waits_at);
 }

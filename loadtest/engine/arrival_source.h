@@ -14,7 +14,7 @@ struct arrival_source {
     struct schedule_cursor cursor;
     struct schedule_arrival next; /* after the run's start; when has_next */
     bool has_next;
-    bool waits; /* for the other workers' last arrivals */
+    unsigned waits_at; /* for the other workers: load_segments_is_over() */
 };
 
 /* Arrivals whose index is `part` modulo `parts` in each segment. */

@@ -66,16 +66,15 @@ const struct load_segment *load_segments_at(const struct load_segments *segments
     return segments->list[index];
 }
 
-bool load_segments_is_over(struct load_segments *segments, unsigned index, bool *waits)
+bool load_segments_is_over(struct load_segments *segments, unsigned index, unsigned *waits_at)
 {
     CHECK_PTHREAD(pthread_mutex_lock(&segments->lock));
     bool was_over = segments->is_over;
-    bool is_last = index + 1 == load_segments_count(segments);
-    if (is_last && !*waits)
+    unsigned count = load_segments_count(segments);
+    if (index + 1 == count && *waits_at != count) {
         segments->waiting++;
-    else if (!is_last && *waits)
-        segments->waiting--;
-    *waits = is_last;
+        *waits_at = count;
+    }
     segments->is_over |= segments->waiting == segments->workers;
     bool is_over = segments->is_over;
     CHECK_PTHREAD(pthread_mutex_unlock(&segments->lock));
@@ -211,6 +210,7 @@ enum load_change_outcome load_segments_change(struct load_segments *segments,
     if (outcome == LOAD_CHANGE_DONE) {
         *made = *next;
         segments->list[count] = next;
+        segments->waiting = 0; /* nobody has sent what this one has */
         atomic_store_explicit(&segments->count, count + 1, memory_order_release);
     }
     CHECK_PTHREAD(pthread_mutex_unlock(&segments->lock));

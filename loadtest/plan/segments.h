@@ -38,7 +38,7 @@ struct load_segments {
     _Atomic unsigned count;                       /* (a) never falls */
     int64_t start_ns;                             /* (m) the run's; 0: it has not begun */
     unsigned workers;                             /* (i) */
-    unsigned waiting;                             /* (m) so many have sent all that they had */
+    unsigned waiting;                             /* (m) so many have sent all that there is */
     bool is_over;                                 /* (m) all have: there is no further change */
     int changed_fd; /* (i) an eventfd, to be watched edge-triggered: an entry was added */
 };
@@ -86,9 +86,9 @@ enum load_change_outcome load_segments_change(struct load_segments *segments,
     __attribute__((warn_unused_result));
 
 /* For a worker that has sent all up to segment `index`, and has no request in flight: whether it
- * may end, since all others have too. Until then it waits; *waits is the worker's, false at first.
+ * may end, since all others have too. Until then it waits; *waits_at is the worker's, 0 at first.
  */
-bool load_segments_is_over(struct load_segments *segments, unsigned index, bool *waits);
+bool load_segments_is_over(struct load_segments *segments, unsigned index, unsigned *waits_at);
 
 /* Whether the schedule's request `index` is sent: evenly spread, with the rate as before. */
 bool load_segment_sends(const struct load_segment *segment, uint64_t index);

@@ -113,7 +113,8 @@ def test_people_log_in_once(driver, start, target, tmp_path):
     driver.get(f"{here}/?from=a-link")
     fill(driver, token="open-sesame")
     press(driver, "Log in")
-    wait_for(lambda: driver.current_url == f"{here}/?from=a-link", "back where the form stood")
+    wait_for(lambda: driver.find_elements(By.NAME, "rate"), "the page")
+    assert driver.current_url == f"{here}/?from=a-link", "back where the form stood"
     fill(driver, rate="40", duration="1s")
     press(driver, "Start")
     wait_for(lambda: "40 of 40 right" in text(driver, "figures"), "a load by the cookie, with its events")

@@ -172,8 +172,8 @@ static void test_when_all_workers_are_done_there_is_no_change(void **state)
 {
     struct fixture *fixture = *state;
     struct load_segments *segments = &fixture->segments;
-    bool first = false;
-    bool second = false;
+    unsigned first = 0;
+    unsigned second = 0;
     assert_int_equal(segments->workers, 2);
     assert_false(load_segments_is_over(segments, 0, &first));
     assert_false(load_segments_is_over(segments, 0, &first)); /* it counts once */
