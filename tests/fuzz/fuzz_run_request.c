@@ -16,7 +16,8 @@ static void parse_as_change(const char *body, size_t size_bytes)
     char why[RUN_REQUEST_WHY_SIZE] = "";
     if (run_request_parse_change(&request, &change, body, size_bytes, why)) {
         assert(change.stages || change.has_rate || change.has_arrivals || change.has_items ||
-               change.has_retries || change.has_retry_budget || change.has_share || change.has_seed);
+               change.has_retries || change.has_retry_budget || change.has_share ||
+               change.has_seed);
         assert(change.share_percent >= 1 && change.share_percent <= 100);
         assert(change.rate_per_s >= 0.01 && change.rate_per_s <= 1e6);
         assert(change.items >= 1 && change.items <= 1000 && change.retries <= 20);
