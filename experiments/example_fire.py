@@ -115,8 +115,9 @@ def waiting(slots, from_s, to_s):
 
 
 def medians(slots, from_s, to_s):
-    """The lowest and the highest of the slots' medians."""
-    values = [slot["response_ms"]["p50"] for slot in between(slots, from_s, to_s) if slot["response_ms"]]
+    """The lowest and the highest of the medians of whole slots: the fire may begin at once, in the release's own."""
+    width_s = slots[1]["t_s"] - slots[0]["t_s"]
+    values = [slot["response_ms"]["p50"] for slot in between(slots, from_s, to_s - width_s + 1e-6) if slot["response_ms"]]
     return [min(values), max(values)] if values else None
 
 
