@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The lab on one machine: a private PostgreSQL, the service under a supervisor, and the load tester.
+# The lab on one machine: a private PostgreSQL, and under a supervisor each the service, the load tester and the drill
+# program.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -7,24 +8,28 @@ root=$(dirname "$here")
 readonly here root
 # shellcheck source=process.sh
 . "$here/process.sh"
+# shellcheck source=teardown.sh
+. "$here/teardown.sh"
 
 # libpq reads them, and they are about another server.
 unset "${!PG@}"
 
 readonly ready_timeout_s=30
-readonly guard_timeout_s=40
+readonly guard_timeout_s=40 # in teardown.sh
 
 usage() {
     cat <<'USAGE'
-usage: lab.sh demo | up | down | reset | logs [-f]
+usage: lab.sh demo | up | down | reset | drill | logs [-f]
 
   demo   sets the fire off and shows the fix on a lab of its own, which it removes; results in build/demo
   up     starts a lab and leaves it running; its addresses are in build/lab/env
   down   stops the lab and removes it with its data
-  reset  restores data and toggles, and removes the events, while the lab runs
+  reset  restores data, toggles and settings, and removes the events, while the lab runs
+  drill  draws an incident whose cause nobody in the room knows, on a lab that it starts if there is none
   logs   prints the end of the service's log; -f or FOLLOW=1 follows it
 
-PORT_BASE (default 8080) is the public port, PORT_BASE + 1 the admin port, PORT_BASE + 10 the load tester's.
+PORT_BASE (default 8080) is the public port, PORT_BASE + 1 the admin port, PORT_BASE + 10 the load tester's, PORT_BASE + 15
+and + 16 those of drills.
 Another PORT_BASE makes a second lab, in build/lab-PORT_BASE. With CORES=1 a crash leaves a core in that folder.
 The service of `up` takes its options from FLASHOVER_ variables in the environment.
 USAGE
@@ -40,70 +45,7 @@ usage_error() {
     exit 2
 }
 
-# ---- ending a lab ------------------------------------------------------------------------------------------------
-
-# Ends everything that belongs to the lab in $1 and removes its temporary folder. Works from the files alone, so that it
-# also clears away what a killed run left behind.
-teardown() {
-    local home=$1 temp='' pid
-    if [[ -s $home/temp ]]; then
-        temp=$(<"$home/temp")
-    fi
-    # For a supervisor that has been started but not registered itself yet: it looks for this after it has.
-    [[ -z $temp || ! -d $temp ]] || : >"$temp/ending"
-    if pid=$(registered_pid "$home/setup.pid"); then
-        kill -s TERM -- "-$pid" 2>/dev/null || true # it leads a process group of its own
-        end_registered "$home/setup.pid" 5 TERM KILL || true
-    fi
-    # The load tester first: it closes the books of a run while the service is there to be asked.
-    end_registered "$home/loadtest.pid" 12 TERM KILL || true
-    end_registered "$home/supervisor.pid" 10 TERM KILL || true
-    end_registered "$home/service.pid" 5 KILL || true
-    if [[ -n $temp && -d $temp ]]; then
-        if [[ -d $temp/postgres ]]; then
-            "$here/postgres.sh" stop "$temp/postgres" || true
-            [[ ! -e $temp/postgres/postgres.log ]] || cp "$temp/postgres/postgres.log" "$home/postgres.log" || true
-        fi
-        remove_folder "$temp"
-    fi
-    rm -f "$home"/{temp,env,admin-token,setup.pid,setup.log,supervisor.pid,service.pid,loadtest.pid} "$home"/*.new
-}
-
-# The guard: a process in a session of its own that holds the reading end of a pipe from its lab's starter. When that
-# ends, however it ends, SIGKILL included, the guard reads end-of-file and clears the lab away, unless told to keep it.
-cmd_guard() {
-    local home=$1 after=$2 word=''
-    trap '' INT TERM HUP PIPE
-    read -r word || true
-    if [[ $word == keep ]]; then
-        rm -f "$home/teardown.log"
-        return
-    fi
-    teardown "$home"
-    [[ -s $home/teardown.log ]] || rm -f "$home/teardown.log"
-    [[ $after != remove ]] || rm -rf -- "$home"
-}
-
-start_guard() {
-    exec {guard_in}> >(exec setsid bash "$here/lab.sh" guard "$home" "$1" >/dev/null 2>>"$home/teardown.log")
-    guard_pid=$!
-    guard_start=$(process_start "$guard_pid")
-}
-
-# Lets the guard go: with the word keep it leaves the lab as it is, without a word it clears it away.
-release_guard() {
-    [[ -n $guard_pid ]] || return 0
-    if (($# > 0)); then
-        printf '%s\n' "$1" >&"$guard_in"
-    fi
-    exec {guard_in}>&-
-    # Not by `wait`: older shells know the last process substitution only.
-    local deadline=$(($(now_ms) + guard_timeout_s * 1000))
-    while [[ $(process_start "$guard_pid") == "$guard_start" ]] && (($(now_ms) < deadline)); do
-        sleep 0.02
-    done
-    guard_pid=''
-}
+# ---- the run itself --------------------------------------------------------------------------------------------------
 
 end_job() {
     [[ -n $job ]] || return 0
@@ -203,6 +145,8 @@ take_lock() {
 
 make_home() {
     mkdir -p "$home"
+    # The supervisors are in sessions of their own: no Ctrl-C and no hang-up comes to them or to what they run.
+    supervise=(setsid "$here/supervise.sh" "$home")
     temp=$(mktemp -d "${TMPDIR:-/tmp}/flashover-lab.XXXXXX")
     printf '%s\n' "$temp" >"$home/temp"
     # The database's own user passes through to its folder, which nobody else may enter.
@@ -230,68 +174,71 @@ start_service() {
     shift
     (umask 0077 && random_secret >"$home/admin-token")
     # URLs go in by the environment, which other users cannot read. The owner's stays out of the service's reach.
-    # The supervisor is in a session of its own: no Ctrl-C and no hang-up comes to it or the service.
-    env -u FLASHOVER_OWNER_DATABASE_URL -u FLASHOVER_PG_SUPERUSER_URL -u FLASHOVER_PG_PORT \
+    env -u FLASHOVER_OWNER_DATABASE_URL -u FLASHOVER_DRILL_DATABASE_URL \
+        -u FLASHOVER_PG_SUPERUSER_URL -u FLASHOVER_PG_PORT \
         FLASHOVER_LISTEN="127.0.0.1:$port" \
         FLASHOVER_ADMIN_LISTEN="127.0.0.1:$((port + 1))" \
         FLASHOVER_ADMIN_TOKEN_FILE="$home/admin-token" \
         FLASHOVER_DUMP_DIR="$home" \
-        setsid "$here/supervise.sh" "$home" "$root/build/service" "$@" {guard_in}>&- {lock}>&- \
-        >/dev/null 2>&1 </dev/null &
-    supervisor=$!
-    wait_ready "http://127.0.0.1:$port/readyz"
+        "${supervise[@]}" service "$root/build/service" "$@" {guard_in}>&- {lock}>&- >/dev/null 2>&1 </dev/null &
+    wait_ready "$!" 'the service' service "http://127.0.0.1:$port/readyz"
 }
 
-# $1: its port, ten above the public one. It has no supervisor: it is not what is to crash.
+# $1: its port, ten above the public one.
 start_loadtest() {
-    local port=$1 deadline loadtest
-    : >"$home/loadtest.log"
-    run_loadtest "$port" {guard_in}>&- {lock}>&- >>"$home/loadtest.log" 2>&1 </dev/null &
-    loadtest=$!
-    deadline=$(($(now_ms) + ready_timeout_s * 1000))
-    until curl --silent --fail --noproxy '*' --max-time 1 --output /dev/null "http://127.0.0.1:$port/healthz"; do
-        kill -0 "$loadtest" 2>/dev/null || fail "the load tester did not start: $(tail -n 1 "$home/loadtest.log")"
-        (($(now_ms) < deadline)) || fail "the load tester is not ready after $ready_timeout_s s"
-        sleep 0.05
-    done
-    disown "$loadtest"
-}
-
-# Becomes the load tester, in a process of its own. Registers itself and then looks for the mark, as
-# the supervisor does: a teardown at the same time sees one of the two.
-run_loadtest() {
-    local port=$1 url=http://127.0.0.1:$(($1 - 10)) name
-    register_process "$home/loadtest.pid" "$BASHPID"
-    [[ ! -e $temp/ending ]] || exit 0
+    local port=$1 url=http://127.0.0.1:$(($1 - 10)) name hidden=()
     # Of the environment nothing counts, and the databases' URLs are none of its business.
     for name in "${!FLASHOVER_@}"; do
-        unset "$name"
+        hidden+=(-u "$name")
     done
-    exec setsid "$root/build/loadtest" serve --listen "127.0.0.1:$port" --url "$url/v1/feeds/{feed}" \
-        --allow-target "$url" --admin-url "http://127.0.0.1:$((port - 9))" \
-        --admin-token-file "$home/admin-token" --runs-dir "$home/runs"
+    env "${hidden[@]}" STOP_TIMEOUT_S=11 "${supervise[@]}" loadtest "$root/build/loadtest" serve \
+        --listen "127.0.0.1:$port" --url "$url/v1/feeds/{feed}" --allow-target "$url" \
+        --admin-url "http://127.0.0.1:$((port - 9))" --admin-token-file "$home/admin-token" \
+        --runs-dir "$home/runs" {guard_in}>&- {lock}>&- >/dev/null 2>&1 </dev/null &
+    wait_ready "$!" 'the load tester' loadtest "http://127.0.0.1:$port/healthz"
 }
 
+# $1: people's port, fifteen above the public one; the facilitator's is the next.
+start_drill() {
+    local port=$1 base=$(($1 - 15)) name hidden=()
+    for name in people facilitator; do
+        (umask 0077 && random_secret >"$home/$name-token")
+    done
+    for name in "${!FLASHOVER_@}"; do
+        [[ $name == FLASHOVER_DRILL_DATABASE_URL ]] || hidden+=(-u "$name")
+    done
+    env "${hidden[@]}" "${supervise[@]}" drill "$root/build/drill" serve \
+        --listen "127.0.0.1:$port" --facilitator-listen "127.0.0.1:$((port + 1))" \
+        --token-file "$home/people-token" --facilitator-token-file "$home/facilitator-token" \
+        --url "http://127.0.0.1:$base" --admin-url "http://127.0.0.1:$((base + 1))" \
+        --admin-token-file "$home/admin-token" --loadtest-url "http://127.0.0.1:$((base + 10))" \
+        --catalogue-dir "$root/experiments" --drills-dir "$home/drills" \
+        {guard_in}>&- {lock}>&- >/dev/null 2>&1 </dev/null &
+    wait_ready "$!" 'the drill program' drill "http://127.0.0.1:$port/healthz"
+}
+
+# $1: the supervisor of what starts; $2: what people call it; $3: the name of its log; $4: what answers when it is
+# ready, with 200, or with 401 where it has a token.
 wait_ready() {
-    local deadline=$(($(now_ms) + ready_timeout_s * 1000)) status
+    local supervisor=$1 what=$2 log=$home/$3.log url=$4 deadline=$(($(now_ms) + ready_timeout_s * 1000)) status
     while kill -0 "$supervisor" 2>/dev/null; do
-        status=$(curl --silent --noproxy '*' --max-time 1 --output /dev/null --write-out '%{http_code}' "$1") || true
-        if [[ $status == 200 ]]; then
+        status=$(curl --silent --noproxy '*' --max-time 1 --output /dev/null --write-out '%{http_code}' "$url") || true
+        if [[ $status == 200 || $status == 401 ]]; then
             disown "$supervisor"
             return
         fi
         (($(now_ms) < deadline)) ||
-            fail "the service is not ready after $ready_timeout_s s; its last line: $(tail -n 1 "$home/service.log")"
+            fail "$what is not ready after $ready_timeout_s s; its last line: $(tail -n 1 "$log")"
         sleep 0.05
     done
-    fail "the service did not start: $(grep -v '"program":"supervisor"' "$home/service.log" | tail -n 1)"
+    fail "$what did not start: $(grep -v '"program":"supervisor"' "$log" | tail -n 1)"
 }
 
 # A port from which the kernel takes those of outgoing connections may be taken at any time.
 warn_of_local_ports() {
     local low high
     read -r low high </proc/sys/net/ipv4/ip_local_port_range || return 0
-    if ((port_base + 10 >= low && port_base <= high)); then
+    if ((port_base + 16 >= low && port_base <= high)); then
         printf 'Note: ports %s to %s are also those of outgoing connections here; below %s none comes in the way.\n' \
             "$low" "$high" "$low" >&2
     fi
@@ -302,8 +249,8 @@ warn_of_local_ports() {
 # Sets port_base and home from PORT_BASE.
 choose_lab() {
     port_base=${PORT_BASE:-8080}
-    [[ $port_base =~ ^[1-9][0-9]{0,4}$ && $port_base -le 65525 ]] ||
-        usage_error "PORT_BASE=$port_base is not a port from 1 to 65525"
+    [[ $port_base =~ ^[1-9][0-9]{0,4}$ && $port_base -le 65519 ]] ||
+        usage_error "PORT_BASE=$port_base is not a port from 1 to 65519"
     home=$root/build/lab
     ((port_base == 8080)) || home+=-$port_base
 }
@@ -315,9 +262,12 @@ write_env() {
 export FLASHOVER_URL=http://127.0.0.1:$port_base
 export FLASHOVER_ADMIN_URL=http://127.0.0.1:$((port_base + 1))
 export FLASHOVER_LOADTEST_URL=http://127.0.0.1:$((port_base + 10))
+export FLASHOVER_DRILL_URL=http://127.0.0.1:$((port_base + 15))
+export FLASHOVER_FACILITATOR_URL=http://127.0.0.1:$((port_base + 16))
 export FLASHOVER_ADMIN_TOKEN_FILE=$(printf %q "$home/admin-token")
 export FLASHOVER_OWNER_DATABASE_URL='$FLASHOVER_OWNER_DATABASE_URL'
 export FLASHOVER_CONTROL_DATABASE_URL='$FLASHOVER_CONTROL_DATABASE_URL'
+export FLASHOVER_DRILL_DATABASE_URL='$FLASHOVER_DRILL_DATABASE_URL'
 ENV
     )
     mv "$home/env.new" "$home/env"
@@ -349,8 +299,10 @@ Put it out. The first line ends the crashes. The second also frees the pool, and
   curl -sS -X PATCH $admin/v1/toggles -H "Authorization: Bearer \$(cat $dir/admin-token)" -d '{"map":"mutex"}'
   ( . $dir/env && build/service toggle map=mutex query=batched )
 
+Work an incident whose cause you do not know:  make drill$make
+
 Set all addresses in your shell:  . $dir/env
-Reset data, toggles and events:   make reset$make
+Reset data, toggles, settings and events:   make reset$make
 Stop and remove the lab:          make down$make
 TRY
 }
@@ -358,10 +310,13 @@ TRY
 cmd_work_up() {
     local port
     choose_lab
-    check_programs service loadtest
+    check_programs service loadtest drill
     take_lock "$root/build/.lab-$port_base.lock" "another make up or make down of this lab is running"
-    if registered_pid "$home/supervisor.pid" >/dev/null && [[ -s $home/env ]]; then
-        registered_pid "$home/loadtest.pid" >/dev/null || fail 'the load tester of this lab has died: make down, then make up'
+    if registered_pid "$home/service-supervisor.pid" >/dev/null && [[ -s $home/env ]]; then
+        registered_pid "$home/loadtest-supervisor.pid" >/dev/null ||
+            fail 'the load tester of this lab has ended: make down, then make up'
+        registered_pid "$home/drill-supervisor.pid" >/dev/null ||
+            fail 'the drill program of this lab has ended: make down, then make up'
         registered_pid "$(<"$home/temp")/postgres/server.pid" >/dev/null ||
             fail 'the database of this lab has died: make down, then make up'
         printf 'The lab is already up. Its addresses: . %s\n' "${home#"$root/"}/env"
@@ -371,7 +326,7 @@ cmd_work_up() {
         teardown "$home" # what a crash of the machine left
     fi
     warn_of_local_ports
-    for port in "$port_base" "$((port_base + 1))" "$((port_base + 10))"; do
+    for port in $((port_base)) $((port_base + 1)) $((port_base + 10)) $((port_base + 15)) $((port_base + 16)); do
         port_is_free "$port" || fail "port $port is taken$(holder_of "$port"); choose another with PORT_BASE"
     done
     catch_signals
@@ -380,6 +335,7 @@ cmd_work_up() {
     start_database
     start_service "$port_base"
     start_loadtest "$((port_base + 10))"
+    start_drill "$((port_base + 15))"
     write_env
     release_guard keep
     print_what_to_try
@@ -398,6 +354,27 @@ cmd_down() {
     printf 'The lab is down.\n'
 }
 
+# The seed draws the drill: nobody here sees which one.
+cmd_drill() {
+    local said
+    choose_lab
+    [[ -s $home/env ]] || "$here/lab.sh" up >/dev/null
+    # shellcheck source=/dev/null
+    . "$home/env"
+    said=$(ask facilitator --data "{\"draw\":true,\"seed\":$(((RANDOM << 15) | RANDOM)),\"level\":${LEVEL:-1}}" \
+        "$FLASHOVER_FACILITATOR_URL/v1/drills") ||
+        fail 'the drill program does not answer: make down, then make up'
+    [[ $said == *'"done"'* ]] || fail "$said"
+    cat <<SAY
+A drill begins: all is well for two to four minutes, then the page goes off.
+
+  $FLASHOVER_DRILL_URL/    token: $(<"$home/people-token")
+
+Its code, files and toggles are off limits. End it early: the facilitator's page,
+  $FLASHOVER_FACILITATOR_URL/    token: ${home#"$root/"}/facilitator-token
+SAY
+}
+
 cmd_reset() {
     local began status=0
     choose_lab
@@ -405,13 +382,33 @@ cmd_reset() {
     # shellcheck source=/dev/null
     . "$home/env"
     began=$(now_ms)
+    # There may be no drill.
+    ask facilitator --request POST --output /dev/null "$FLASHOVER_FACILITATOR_URL/v1/drill/stop" || true
     # Half a reset would leave the service without its tables: what was undone is made again, whatever happens. In
     # sessions of their own, since psql takes a terminal's Ctrl-C also where it is ignored.
     trap '' INT HUP TERM
     setsid --wait "$root/migrations/migrate" down all || status=$?
     setsid --wait "$root/migrations/migrate" up || fail 'tables are missing; make reset again, or make down and make up'
     ((status == 0)) || fail 'not all was reset; the message above says why. All tables are there'
-    printf 'Data, toggles and events are reset (%d ms).\n' "$(($(now_ms) - began))"
+    put_settings_in_force
+    printf 'Data, toggles, settings and events are reset (%d ms).\n' "$(($(now_ms) - began))"
+}
+
+# $1: whose token; the rest: arguments of curl. The token goes in by standard input: an argument could be read in the
+# list of processes.
+ask() {
+    curl --silent --noproxy '*' --max-time 5 --header @- "${@:2}" <<<"Authorization: Bearer $(<"$home/$1-token")"
+}
+
+# No setting is stored any more. A service that was started with one is restarted.
+put_settings_in_force() {
+    local deadline=$(($(now_ms) + ready_timeout_s * 1000)) said
+    until said=$(ask admin --fail "$FLASHOVER_ADMIN_URL/v1/settings") && [[ $said != *'"origin":"database"'* ]] &&
+        curl --silent --fail --noproxy '*' --max-time 2 --output /dev/null "$FLASHOVER_URL/readyz"; do
+        (($(now_ms) < deadline)) || fail 'all is reset, but the service is not ready: make down, then make up'
+        [[ $said != *'"origin":"database"'* ]] || ask admin --request POST --output /dev/null "$FLASHOVER_ADMIN_URL/v1/restart" || true
+        sleep 0.05
+    done
 }
 
 # For make clean, which would take the files away by which a lab is ended.
@@ -419,7 +416,7 @@ cmd_none() {
     local home temp file found=''
     for home in "$root"/build/{lab,lab-*,demo}; do
         temp=$(cat "$home/temp" 2>/dev/null) || continue
-        for file in "$home"/{setup,supervisor,loadtest}.pid "$temp/postgres/server.pid"; do
+        for file in "$home"/{setup,{service,loadtest,drill}-supervisor}.pid "$temp/postgres/server.pid"; do
             ! registered_pid "$file" >/dev/null || { found+=" ${home#"$root/"}" && break; }
         done
     done
@@ -478,10 +475,10 @@ cmd_work_demo() {
     exit "$status"
 }
 
-declare home='' temp='' port_base='' job='' supervisor='' guard_pid='' guard_start='' guard_in='' tee_pid='' lock='' worker='' ended=0
+declare home='' temp='' port_base='' job='' supervise=() guard_pid='' guard_start='' guard_in='' tee_pid='' lock='' worker='' ended=0
 
 case ${1:-} in
-    up | down | reset | demo) (($# == 1)) || usage_error "unexpected argument $2" ;;
+    up | down | reset | drill | demo) (($# == 1)) || usage_error "unexpected argument $2" ;;
     logs) (($# == 1)) || [[ $# == 2 && $2 == -f ]] || usage_error "unexpected argument $2" ;;
     work_up | work_demo | none) (($# == 1)) || usage_error "$1 is for internal use" ;;
     guard) (($# == 3)) || usage_error 'guard is for internal use' ;;

@@ -11,6 +11,10 @@
  * not be reached; 2 for wrong arguments. */
 int command_toggle(const struct config *config, int count, char *const *assignments);
 
+/* `service set NAME=VALUE…`: the same with settings; NAME= removes the stored value, so that the
+ * start option counts again. */
+int command_set(const struct config *config, int count, char *const *assignments);
+
 /* `service healthcheck`: 0 when the service of --listen answers /readyz with 200 within two
  * seconds, else 1. */
 int command_healthcheck(const struct config *config);

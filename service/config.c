@@ -25,6 +25,9 @@ static const char usage[] =
     "Usage: service [OPTION…]                     serve until SIGTERM\n"
     "       service toggle [NAME=VALUE…]          store toggles in the database; without "
     "arguments, list them\n"
+    "       service set [NAME=VALUE…]             the same with settings, in force after a "
+    "restart; "
+    "NAME=: the option counts\n"
     "       service healthcheck                   exit 0 when /readyz of --listen answers 200\n"
     "       service --help | --version";
 
@@ -33,6 +36,12 @@ static const char usage[] =
 enum {
 #include "service/options.tbl.h"
     FIXED_OPTIONS
+};
+
+/* AT_pool_size, AT_pool_min, …: each setting's place in the table of options. */
+static const int setting_places[SETTINGS] = {
+#define SETTING(KIND, name, field, fallback, min, max, argument, help) AT_##field,
+#include "service/toggles/settings.tbl.h"
 };
 
 static void fill_fixed(struct config *config, struct option table[FIXED_OPTIONS])
@@ -167,6 +176,11 @@ bool config_check_serving(struct config *config)
     return !config->admin_token_file || read_token(config);
 }
 
+static enum value_origin value_origin(const struct option *option)
+{
+    return option->origin == OPTION_FROM_DEFAULT ? VALUE_FROM_DEFAULT : VALUE_FROM_OPTION;
+}
+
 enum options_outcome config_read(struct config *config, int argc, char **argv,
                                  int *positional_count)
 {
@@ -180,9 +194,9 @@ enum options_outcome config_read(struct config *config, int argc, char **argv,
     if (outcome != OPTIONS_RUN)
         return outcome;
     for (enum toggle toggle = 0; toggle < TOGGLES; toggle++)
-        config->toggle_origins[toggle] = table[FIXED_OPTIONS + toggle].origin == OPTION_FROM_DEFAULT
-                                             ? TOGGLE_FROM_DEFAULT
-                                             : TOGGLE_FROM_OPTION;
+        config->toggle_origins[toggle] = value_origin(&table[FIXED_OPTIONS + toggle]);
+    for (enum setting setting = 0; setting < SETTINGS; setting++)
+        config->setting_origins[setting] = value_origin(&table[setting_places[setting]]);
     find_shown_password(config, table, FIXED_OPTIONS);
     if (config->dump_dir && !config->dump_dir[0]) /* --dump-dir="$UNSET" */
         config->dump_dir = NULL;
@@ -190,6 +204,18 @@ enum options_outcome config_read(struct config *config, int argc, char **argv,
                              sizeof config->pool_name) &&
               check_conninfo("control-database-url", config->control_database_url, NULL, 0);
     return ok ? OPTIONS_RUN : OPTIONS_EXIT_USAGE;
+}
+
+void config_take_settings(struct config *config, const json_t *stored, struct settings *settings)
+{
+    const double options[SETTINGS] = {
+#define SETTING(KIND, name, field, fallback, min, max, argument, help) (double)config->field,
+#include "service/toggles/settings.tbl.h"
+    };
+    settings_init(settings, options, config->setting_origins, stored);
+#define SETTING(KIND, name, field, fallback, min, max, argument, help)                             \
+    config->field = (OPTION_FIELD_##KIND)settings->value[SETTING_##field];
+#include "service/toggles/settings.tbl.h"
 }
 
 struct db_pool_config config_pool(const struct config *config)

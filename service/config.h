@@ -6,6 +6,7 @@
 
 #include "common/options.h"
 #include "service/pool/pool.h"
+#include "service/toggles/settings.h"
 #include "service/toggles/toggles.h"
 
 struct config {
@@ -18,7 +19,8 @@ struct config {
 #define OPTION(KIND, name, field, fallback, range, argument, help) OPTION_FIELD_##KIND field;
 #include "service/options.tbl.h"
     const char *toggles[TOGGLES];
-    enum toggle_origin toggle_origins[TOGGLES];
+    enum value_origin toggle_origins[TOGGLES];
+    enum value_origin setting_origins[SETTINGS];
 
     /* From admin_token_file; NULL: callers need none. Lives as long as the process. */
     const char *admin_token;
@@ -35,6 +37,10 @@ enum options_outcome config_read(struct config *config, int argc, char **argv,
 /* What only serving needs: checks the addresses and the options against each other, and reads the
  * token. False: one line on stderr gives the reason, and the exit status is 2. */
 bool config_check_serving(struct config *config) __attribute__((warn_unused_result));
+
+/* Puts the stored settings in force: an object as store_read() returns it, or NULL where the
+ * database could not be asked. Fills `settings`, and the fields of those options. */
+void config_take_settings(struct config *config, const json_t *stored, struct settings *settings);
 
 /* The pool as the service has it, but for its connector. */
 struct db_pool_config config_pool(const struct config *config);

@@ -21,8 +21,9 @@
 #include <unistd.h>
 
 /* Databases that do not answer so fast at the start, both together, may still come: that is no
- * reason not to start. */
-#define START_CHECK_NS (2 * CLOCK_NS_PER_S)
+ * reason not to start. Not shorter than the control thread's patience, so that settings which that
+ * can read are not missed here. */
+#define START_CHECK_NS (3 * CLOCK_NS_PER_S)
 /* A graceful stop finishes what is in flight, at most this long. */
 #define STOP_TIMEOUT_NS (5 * CLOCK_NS_PER_S)
 /* A log of failed requests stays readable, and does not fill a disk. */
@@ -32,6 +33,10 @@
  * use. */
 #define KEPT_HEAP_BYTES   (256 << 10)
 #define ADMIN_CONNECTIONS 100
+/* Asks the supervisor for another start: what sysexits(3) calls EX_TEMPFAIL. */
+#define STATUS_RESTART 75
+/* Begins a restart. It stays blocked for good, so one that comes during a stop does nothing. */
+#define RESTART_SIGNAL SIGUSR2
 
 static struct config config;
 static struct service
@@ -49,18 +54,64 @@ static void name_replica(void)
 
 /* A role or a database that does not exist will not come by waiting: that ends the start. Anything
  * else may pass. */
-static bool database_is_wrong(const char *option, const char *conninfo, int64_t deadline_ns)
+static bool is_hopeless(const char *option, const struct failure *failure)
 {
-    struct failure failure = {0};
+    bool hopeless =
+        strncmp(failure->sqlstate, "28", 2) == 0 || strcmp(failure->sqlstate, "3D000") == 0;
+    if (hopeless)
+        fprintf(stderr, "service: --%s: %s\n", option, failure->message);
+    return hopeless;
+}
+
+static struct db_conn *open_at_start(const char *conninfo, int64_t deadline_ns,
+                                     struct failure *failure)
+{
     const struct db_conn_config database = {.conninfo = conninfo,
                                             .application_name = "flashover-start"};
-    struct db_conn *conn = db_conn_open(&database, deadline_ns, -1, &failure);
-    bool wrong = !conn && (strncmp(failure.sqlstate, "28", 2) == 0 ||
-                           strcmp(failure.sqlstate, "3D000") == 0);
-    if (wrong)
-        fprintf(stderr, "service: --%s: %s\n", option, failure.message);
+    return db_conn_open(&database, deadline_ns, -1, failure);
+}
+
+static bool pool_database_is_wrong(int64_t deadline_ns)
+{
+    struct failure failure = {0};
+    struct db_conn *conn = open_at_start(config.database_url, deadline_ns, &failure);
+    bool wrong = !conn && is_hopeless("database-url", &failure);
     db_conn_close(conn);
     return wrong;
+}
+
+/* *settings: what is stored, the caller's to json_decref; NULL where the database does not say. */
+static bool control_database_is_wrong(int64_t deadline_ns, json_t **settings)
+{
+    struct failure failure = {0};
+    struct db_conn *conn = open_at_start(config.control_database_url, deadline_ns, &failure);
+    bool wrong = !conn && is_hopeless("control-database-url", &failure);
+    *settings = conn ? store_read(conn, STORE_SETTING, deadline_ns, &failure) : NULL;
+    if (!*settings && !wrong)
+        log_line(LOG_WARN, "stored settings cannot be read: the options count until they are",
+                 json_pack("{s:s}", "error", failure.message));
+    db_conn_close(conn);
+    return wrong;
+}
+
+static void restart(void)
+{
+    int result = kill(getpid(), RESTART_SIGNAL);
+    assert(result == 0);
+}
+
+/* A start that could not read the settings runs with the options. Once the database says otherwise,
+ * another start puts its values in force. */
+static void take_late_settings(void)
+{
+    static _Atomic bool told;
+    if (atomic_exchange(&told, true))
+        return;
+    log_line(
+        LOG_WARN, "the stored settings are not those of the start, which could not read them",
+        json_pack("{s:s}", "next", service.restart ? "a restart" : "in force after a restart"));
+    if (service.restart)
+        service.restart();
 }
 
 /* Called when checkouts begin to time out: what led up to it is kept. */
@@ -111,14 +162,17 @@ static bool open_pool(void)
     return true;
 }
 
-static bool start_control(void)
+static bool start_control(bool settings_known)
 {
     struct failure failure = {0};
     const struct control_config control = {.conninfo = config.control_database_url,
                                            .replica = replica,
                                            .pool_application = POOL_APPLICATION,
                                            .dump_dir = config.dump_dir,
-                                           .toggles = &service.toggles};
+                                           .toggles = &service.toggles,
+                                           .settings = &service.settings,
+                                           .on_new_settings =
+                                               settings_known ? NULL : take_late_settings};
     service.control = control_start(&control, &failure);
     if (!service.control)
         fprintf(stderr, "service: %s\n", failure.message);
@@ -128,6 +182,7 @@ static bool start_control(void)
 static void fill_service(void)
 {
     service.started_unix_s = clock_unix_seconds();
+    service.restart = strcmp(config.supervised, "on") == 0 ? restart : NULL;
     service.failure_lines.per_s = FAILURE_LINES_PER_S;
     service.diagnoses.per_s = 1;
     service.pool_name = config.pool_name;
@@ -191,15 +246,22 @@ static void log_start(const struct http_server *public, const struct http_server
                        config.pool_name, "toggles", toggles_describe(&service.toggles)));
 }
 
-/* Waits for SIGTERM, SIGINT or SIGHUP; a second one ends the process at once. */
-static void wait_for_stop(const sigset_t *signals)
+/* Waits for SIGTERM, SIGINT or SIGHUP, of which a second one ends the process at once, or for a
+ * restart. Returns whether it is one. */
+static bool wait_for_stop(const sigset_t *signals)
 {
     int signal_number;
-    sigwait(signals, &signal_number);
-    log_line(LOG_INFO, "stopping", json_pack("{s:s}", "signal", strsignal(signal_number)));
+    sigset_t awaited = *signals;
+    sigaddset(&awaited, RESTART_SIGNAL);
+    sigwait(&awaited, &signal_number);
+    bool is_restart = signal_number == RESTART_SIGNAL;
+    log_line(LOG_INFO, is_restart ? "restarting" : "stopping",
+             json_pack("{s:s}", "signal", strsignal(signal_number)));
+    if (is_restart)
+        return true; /* SIGTERM stays blocked: the supervisor that sends it makes a stop of this */
     signal(SIGTERM, SIG_DFL);
-    signal(SIGINT, SIG_DFL);
     CHECK_PTHREAD(pthread_sigmask(SIG_UNBLOCK, signals, NULL));
+    return false;
 }
 
 /* What is in flight is finished, at most until the deadline; items' threads may outlive their
@@ -256,32 +318,48 @@ static void fit_descriptors(void)
         descriptors_fit("--max-connections", (unsigned)config.max_connections, (unsigned)others);
 }
 
-/* *all_done: no request of either port was left behind, and no thread of one. */
-static int serve(const sigset_t *signals, bool *all_done)
+/* Before the ports open. False: the start ends. */
+static bool prepare(bool *settings_known)
 {
+    json_t *settings = NULL;
+    int64_t check_until_ns = clock_now_ns() + START_CHECK_NS;
+    if (control_database_is_wrong(check_until_ns, &settings) ||
+        pool_database_is_wrong(check_until_ns)) {
+        json_decref(settings);
+        return false;
+    }
+    *settings_known = settings != NULL;
+    config_take_settings(&config, settings, &service.settings);
+    json_decref(settings);
     fit_descriptors();
     if (config.dump_dir)
         dump_files_trim(config.dump_dir);
     name_replica();
     fill_service();
-    int64_t check_until_ns = clock_now_ns() + START_CHECK_NS;
-    if (database_is_wrong("database-url", config.database_url, check_until_ns) ||
-        database_is_wrong("control-database-url", config.control_database_url, check_until_ns))
-        return 1;
     if (config.shown_password)
         log_line(LOG_WARN,
                  "a password on the command line can be read by every user of this machine",
                  json_pack("{s:s}", "option", config.shown_password));
+    return true;
+}
+
+/* *all_done: no request of either port was left behind, and no thread of one. */
+static int serve(const sigset_t *signals, bool *all_done)
+{
+    bool settings_known;
+    if (!prepare(&settings_known))
+        return 1;
     /* The ports before the control thread: a start that ends here must leave no event, least of all
      * one that calls the life of the service that has the port a crash. */
     struct http_server *public = open_public();
     struct http_server *admin = public ? open_admin() : NULL;
-    if (!public || !admin || !open_pool() || !start_control())
+    if (!public || !admin || !open_pool() || !start_control(settings_known))
         return 1;
     bool serving = begin_serving(public, admin);
+    bool again = false;
     if (serving) {
         log_start(public, admin);
-        wait_for_stop(signals);
+        again = wait_for_stop(signals);
         atomic_store(&service.stopping, true);
         clock_sleep_until(clock_now_ns() + config.drain_delay_ms * CLOCK_NS_PER_MS);
     }
@@ -289,14 +367,14 @@ static int serve(const sigset_t *signals, bool *all_done)
     /* before the control and the pool, which its handlers ask */
     if (http_server_stop(admin, clock_now_ns() + CLOCK_NS_PER_S) > 0)
         *all_done = false;
-    control_stop(service.control);
+    control_stop(service.control, again);
     db_pool_close(service.environment.pool);
     if (*all_done)
         (void)db_pool_free(service.environment.pool);
     if (!serving)
         return 1;
     log_line(LOG_INFO, "stopped", NULL);
-    return 0;
+    return again ? STATUS_RESTART : 0;
 }
 
 /* The kernel keeps waiting threads in a table. Since Linux 6.16 a process has its own, sized by the
@@ -324,6 +402,8 @@ int main(int argc, char **argv)
         return outcome == OPTIONS_EXIT_OK ? 0 : 2;
     if (positional_count > 0 && strcmp(argv[1], "toggle") == 0)
         return command_toggle(&config, positional_count - 1, argv + 2);
+    if (positional_count > 0 && strcmp(argv[1], "set") == 0)
+        return command_set(&config, positional_count - 1, argv + 2);
     if (positional_count == 1 && strcmp(argv[1], "healthcheck") == 0)
         return command_healthcheck(&config);
     if (positional_count > 0) {
@@ -339,7 +419,9 @@ int main(int argc, char **argv)
     sigaddset(&signals, SIGINT);
     if (!is_ignored(SIGHUP)) /* nohup's choice stays */
         sigaddset(&signals, SIGHUP);
-    CHECK_PTHREAD(pthread_sigmask(SIG_BLOCK, &signals, NULL));
+    sigset_t blocked = signals;
+    sigaddset(&blocked, RESTART_SIGNAL);
+    CHECK_PTHREAD(pthread_sigmask(SIG_BLOCK, &blocked, NULL));
     stop_ignore_file_signals();
     thread_state_watch_log();
     if (!prepare_dumps(argc, argv))

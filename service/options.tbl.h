@@ -23,9 +23,10 @@ OPTION(TEXT, "control-database-url", control_database_url, NULL, ANY_TEXT, "CONN
        "toggles, events, readyz: role flashover_control, direct")
 OPTION(CHOICE, "prepared-statements", prepared_statements, "on", CHOICES("on|off"), "SWITCH",
        "off: each query brings its SQL, for PgBouncer before 1.21 in transaction pooling")
-OPTION(INTEGER, "pool-size", pool_size, "20", RANGE(1, 1000), "N", "max pool size")
-OPTION(INTEGER, "pool-min", pool_min, "0", RANGE(0, 1000), "N",
-       "min pool size, at most --pool-size")
+/* Settings: the database may hold other values. */
+#define SETTING(KIND, name, field, fallback, min, max, argument, help)                             \
+    OPTION(KIND, name, field, fallback, RANGE(min, max), argument, help)
+#include "service/toggles/settings.tbl.h"
 OPTION(INTEGER, "pool-max-connecting", pool_max_connecting, "2", RANGE(1, 100), "N",
        "connects under way at the same time")
 OPTION(INTEGER, "pool-max-idle-ms", pool_max_idle_ms, "600000", RANGE(0, 86400000), "MS",
@@ -34,14 +35,6 @@ OPTION(INTEGER, "pool-max-lifetime-ms", pool_max_lifetime_ms, "1800000", RANGE(0
        "a connection open for longer, less up to a tenth, is closed; 0: never")
 OPTION(INTEGER, "pool-prove-idle-ms", pool_prove_idle_ms, "30000", RANGE(0, 86400000), "MS",
        "a connection idle for longer is proved by a round trip first; 0: never")
-OPTION(INTEGER, "max-waiters", max_waiters, "10000", RANGE(0, 1000000), "N",
-       "threads that may wait for a connection; 0: no limit")
-OPTION(INTEGER, "request-timeout-ms", request_timeout_ms, "1000", RANGE(1, 600000), "MS",
-       "a request's deadline")
-OPTION(INTEGER, "checkout-timeout-ms", checkout_timeout_ms, "0", RANGE(0, 600000), "MS",
-       "a checkout's own deadline; 0: the request's alone")
-OPTION(REAL, "query-latency-ms", query_latency_ms, "5", RANGE(0, 60000), "MS",
-       "a round trip's cost, spent in the server per statement")
 OPTION(INTEGER, "items", items, "300", RANGE(1, QUERIES_MAX_ITEMS), "N",
        "items of a request without ?items=")
 OPTION(INTEGER, "max-connections", max_connections, "1000", RANGE(1, 30000), "N",
@@ -52,10 +45,10 @@ OPTION(INTEGER, "thread-stack-kib", thread_stack_kib, "128", RANGE(64, 8192), "K
        "stack of a fan-out thread")
 OPTION(INTEGER, "fan-out-idle-ms", fan_out_idle_ms, "5000", RANGE(0, 600000), "MS",
        "a fan-out thread that waits for longer for an item ends; 0: each ends after its item")
-OPTION(INTEGER, "fan-out-limit", fan_out_limit, "8", RANGE(1, 1000), "N",
-       "threads of one request with query=bounded")
 OPTION(INTEGER, "pool-events", pool_events, "16384", RANGE(0, 1048576), "N",
        "the pool's last events that are kept for /debug/pool/events")
+OPTION(CHOICE, "supervised", supervised, "off", CHOICES("on|off"), "SWITCH",
+       "on: exit status 75 starts the service again, so POST /v1/restart may ask for it")
 OPTION(TEXT, "dump-dir", dump_dir, NULL, ANY_TEXT, "DIR",
        "folder for dumps of a crash, and for those events when checkouts begin to time out; none: "
        "no files")

@@ -31,6 +31,7 @@ ROLE_URLS = {
     "owner": "FLASHOVER_OWNER_DATABASE_URL",
     "app": "FLASHOVER_DATABASE_URL",
     "control": "FLASHOVER_CONTROL_DATABASE_URL",
+    "drill": "FLASHOVER_DRILL_DATABASE_URL",
     "superuser": "FLASHOVER_PG_SUPERUSER_URL",
 }
 
@@ -188,7 +189,8 @@ class Postgres:
         return self.query("SELECT name, value, updated_at FROM toggle ORDER BY name")
 
     def clear_toggles(self):
-        self.query("DELETE FROM toggle", role="control")
+        """Removes stored settings, too."""
+        self.query("DELETE FROM toggle; DELETE FROM setting", role="control")
 
     def events(self, service):
         """The event table's rows of a service (or of a replica's name), oldest first: (kind, detail)."""

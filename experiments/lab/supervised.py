@@ -20,7 +20,7 @@ class SupervisedService(Service):
 
     def _spawn(self):
         self.public, self.admin = Client(self.port), Client(self.admin_port)
-        command = ["setpriv", "--pdeathsig", "TERM", "--", ROOT / "deploy/supervise.sh", self.state, self.program,
+        command = ["setpriv", "--pdeathsig", "TERM", "--", ROOT / "deploy/supervise.sh", self.state, "service", self.program,
                    f"--listen=127.0.0.1:{self.port}", f"--admin-listen=127.0.0.1:{self.admin_port}", *self.options]
         self.process = subprocess.Popen(command, env=clean_environment(**self.env), stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)

@@ -1,8 +1,8 @@
 #include "loadtest/cli/command.h"
 #include "common/check.h"
+#include "common/option_row.h"
 #include "loadtest/capacity/capacity.h"
 #include "loadtest/capacity/report.h"
-#include "loadtest/cli/option_row.h"
 
 #define PROGRAM "loadtest capacity"
 

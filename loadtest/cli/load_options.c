@@ -2,7 +2,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
-#include "loadtest/cli/option_row.h"
+#include "common/option_row.h"
 
 #include <stddef.h>
 

@@ -4,8 +4,8 @@
 #include "common/descriptors.h"
 #include "common/http/token.h"
 #include "common/log.h"
+#include "common/option_row.h"
 #include "common/options.h"
-#include "loadtest/cli/option_row.h"
 #include "loadtest/serve/api.h"
 
 #include <signal.h>

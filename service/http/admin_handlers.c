@@ -66,20 +66,15 @@ static void toggles_patch(void *context, const struct http_request *request,
     struct service *service = context;
     char message[HTTP_ERROR_SIZE];
     struct failure failure;
-    json_error_t error;
-    json_t *changes =
-        json_loadb(request->body, request->body_size_bytes, JSON_REJECT_DUPLICATES, &error);
-    if (!changes) {
-        snprintf(message, sizeof message, "bad JSON: %s (line %d, column %d)", error.text,
-                 error.line, error.column);
+    json_t *changes = change_body(request, response);
+    if (!changes)
+        return;
+    if (!toggles_check(changes, message, sizeof message))
         http_response_refuse(request, response, 400, message);
-    } else if (!toggles_check(changes, message, sizeof message)) {
-        http_response_refuse(request, response, 400, message);
-    } else if (!control_change_toggles(service->control, changes, &failure)) {
+    else if (!control_change(service->control, STORE_TOGGLE, changes, &failure))
         http_response_error(request, response, 503, -503, failure.message);
-    } else {
+    else
         toggles_get(context, request, response);
-    }
     json_decref(changes);
 }
 
@@ -188,6 +183,9 @@ const struct http_route admin_routes[] = {
     {"GET", "/metrics", metrics},
     {"GET", "/v1/toggles", toggles_get},
     {"PATCH", "/v1/toggles", toggles_patch},
+    {"GET", "/v1/settings", settings_get},
+    {"PATCH", "/v1/settings", settings_patch},
+    {"POST", "/v1/restart", restart_post},
     {"GET", "/debug/pool", debug_pool},
     {"GET", "/debug/pool/events", debug_pool_events},
     {"GET", "/debug/threads", debug_threads},

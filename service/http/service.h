@@ -14,7 +14,11 @@
 struct service {
     struct query_environment environment; /* (i) */
     struct toggles toggles;
+    struct settings settings;
     struct control *control; /* (i) */
+    /* (i) Begins a graceful stop, after which the supervisor starts another life. NULL: there is no
+     * supervisor. */
+    void (*restart)(void);
     struct service_metrics metrics;
     const char *pool_name;          /* (i) HOST:PORT of the database */
     unsigned default_items;         /* (i) items of a request without ?items= */
@@ -29,6 +33,17 @@ struct service {
 /* GET /v1/feeds/{feed_id}: handler context is a struct service. */
 void feed_handler(void *context, const struct http_request *request,
                   struct http_response *response);
+
+/* GET and PATCH /v1/settings, POST /v1/restart: the context is a struct service. */
+void settings_get(void *context, const struct http_request *request,
+                  struct http_response *response);
+void settings_patch(void *context, const struct http_request *request,
+                    struct http_response *response);
+void restart_post(void *context, const struct http_request *request,
+                  struct http_response *response);
+
+/* The changes that a PATCH brings, as JSON; NULL, and a refusal is the answer. */
+json_t *change_body(const struct http_request *request, struct http_response *response);
 
 /* The routes of the two ports. */
 extern const struct http_route public_routes[];

@@ -40,6 +40,7 @@ struct control {
     _Atomic bool stopping;          /* (a) */
     _Atomic int64_t last_answer_ns; /* (a) monotonic; 0: none yet, or the connection was lost */
     _Atomic int64_t backends;       /* (a) with that answer; -1: unknown */
+    bool restart;                   /* (i) once `stopping` is set: another life follows */
     int64_t started_ns;             /* (i) monotonic */
     char life[17];                  /* (i) names this one in its start: 16 random hex digits */
     bool start_recorded;            /* (t) */
@@ -63,15 +64,23 @@ static void note_answer(struct control *control)
     atomic_store(&control->last_answer_ns, clock_now_ns());
 }
 
-static bool read_toggles(struct control *control, struct db_conn *conn, struct failure *failure)
+static bool read_stored(struct control *control, struct db_conn *conn, struct failure *failure)
 {
+    int64_t deadline_ns = clock_now_ns() + QUERY_NS;
     CHECK_PTHREAD(pthread_mutex_lock(&control->store_lock));
-    json_t *stored = toggle_store_read(conn, clock_now_ns() + QUERY_NS, failure);
-    if (stored)
-        toggles_apply(control->config.toggles, stored);
+    json_t *toggles = store_read(conn, STORE_TOGGLE, deadline_ns, failure);
+    if (toggles)
+        toggles_apply(control->config.toggles, toggles);
+    json_t *settings = toggles ? store_read(conn, STORE_SETTING, deadline_ns, failure) : NULL;
+    if (settings)
+        settings_note(control->config.settings, settings);
     CHECK_PTHREAD(pthread_mutex_unlock(&control->store_lock));
-    json_decref(stored);
-    return stored != NULL;
+    bool ok = settings != NULL;
+    json_decref(toggles);
+    json_decref(settings);
+    if (ok && control->config.on_new_settings && settings_need_restart(control->config.settings))
+        control->config.on_new_settings();
+    return ok;
 }
 
 /* Asks whether the database is there, by a question whose answer is of use. */
@@ -189,7 +198,7 @@ static bool begin(struct control *control, struct db_conn *conn, struct failure 
 {
     if (!event_limit_statements(conn, clock_now_ns() + QUERY_NS, failure))
         return false;
-    if (!execute(conn, "LISTEN flashover_toggle", failure) || !read_toggles(control, conn, failure))
+    if (!execute(conn, "LISTEN flashover_toggle", failure) || !read_stored(control, conn, failure))
         return false;
     control->is_outdated = false;
     try_to_record_start(control, CONNECT_NS);
@@ -209,15 +218,17 @@ static void watch_helper(struct control *control)
  * is an answer, and the table is read again. False: the connection is of no use. */
 static bool read_again(struct control *control, struct db_conn *conn, struct failure *failure)
 {
-    control->is_outdated = !read_toggles(control, conn, failure);
+    control->is_outdated = !read_stored(control, conn, failure);
     if (!control->is_outdated || !failure->sqlstate[0]) {
         control->read_failed = false;
         return !control->is_outdated;
     }
     note_answer(control);
     if (!control->read_failed)
-        log_line(LOG_WARN, "changed toggles cannot be read, and are tried again every half second",
-                 json_pack("{s:s}", "error", failure->message));
+        log_line(
+            LOG_WARN,
+            "changed toggles and settings cannot be read, and are tried again every half second",
+            json_pack("{s:s}", "error", failure->message));
     control->read_failed = true;
     return true;
 }
@@ -272,7 +283,11 @@ static void wait_for_retry(struct control *control, int64_t back_off_ns)
 static bool append_stop(struct control *control, struct db_conn *conn, int64_t at_ns,
                         int64_t deadline_ns, struct failure *failure)
 {
-    return event_append(conn, control->config.replica, "stop", NULL, at_ns, deadline_ns, failure);
+    json_t *detail = control->restart ? json_pack("{s:b}", "restart", 1) : NULL;
+    bool ok =
+        event_append(conn, control->config.replica, "stop", detail, at_ns, deadline_ns, failure);
+    json_decref(detail);
+    return ok;
 }
 
 /* All within one deadline: whoever asked for the stop waits for it. */
@@ -336,7 +351,7 @@ static void name_life(struct control *control)
 
 struct control *control_start(const struct control_config *config, struct failure *failure)
 {
-    assert(config->toggles && config->replica && config->pool_application);
+    assert(config->toggles && config->settings && config->replica && config->pool_application);
     struct control *control = calloc(1, sizeof *control);
     int wake_fd = eventfd(0, EFD_CLOEXEC);
     bool ok = control && wake_fd >= 0;
@@ -381,25 +396,29 @@ int64_t control_backends(const struct control *control)
     return atomic_load(&control->backends);
 }
 
-bool control_change_toggles(struct control *control, const json_t *changes, struct failure *failure)
+bool control_change(struct control *control, enum store_table table, const json_t *changes,
+                    struct failure *failure)
 {
     int64_t deadline_ns = clock_now_ns() + CONNECT_NS;
     assert(json_is_object(changes));
     CHECK_PTHREAD(pthread_mutex_lock(&control->store_lock));
     json_t *all =
-        toggle_store_change(&control->conn, control->config.replica, changes, deadline_ns, failure);
-    if (all)
+        store_change(&control->conn, table, control->config.replica, changes, deadline_ns, failure);
+    if (all && table == STORE_TOGGLE)
         toggles_apply(control->config.toggles, all);
+    if (all && table == STORE_SETTING)
+        settings_note(control->config.settings, all);
     CHECK_PTHREAD(pthread_mutex_unlock(&control->store_lock));
     bool done = all != NULL;
     json_decref(all);
     return done;
 }
 
-void control_stop(struct control *control)
+void control_stop(struct control *control, bool restart)
 {
     uint64_t one = 1;
     assert(!atomic_load(&control->stopping)); /* once */
+    control->restart = restart;
     atomic_store(&control->stopping, true);
     ssize_t written = write(control->wake_fd, &one, sizeof one);
     assert(written == (ssize_t)sizeof one);

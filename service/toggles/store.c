@@ -8,11 +8,31 @@
 /* of a number of seconds, as text */
 #define AGE_SIZE 32
 
-json_t *toggle_store_read(struct db_conn *conn, int64_t deadline_ns, struct failure *failure)
+#define READ_SQL(table) "SELECT name, value FROM " table
+
+/* One statement, so one transaction. */
+#define CHANGE_SQL(table)                                                                          \
+    "WITH given AS (SELECT key, value FROM jsonb_each_text($2::jsonb)), "                          \
+    "removed AS (DELETE FROM " table " WHERE name IN "                                             \
+    "(SELECT key FROM given WHERE value IS NULL)), "                                               \
+    "changed AS (INSERT INTO " table " (name, value, updated_at) "                                 \
+    "SELECT key, value, now() FROM given WHERE value IS NOT NULL "                                 \
+    "ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = now()) "                \
+    "INSERT INTO event (replica, kind, detail) VALUES ($1, '" table "', $2::jsonb)"
+
+static const char *const read_sql[] = {
+    [STORE_TOGGLE] = READ_SQL("toggle"), [STORE_SETTING] = READ_SQL("setting")};
+static const char *const change_sql[] = {
+    [STORE_TOGGLE] = CHANGE_SQL("toggle"), [STORE_SETTING] = CHANGE_SQL("setting")};
+
+/* A schema of before the table of settings stores none. */
+json_t *store_read(struct db_conn *conn, enum store_table table, int64_t deadline_ns,
+                   struct failure *failure)
 {
     PGresult *result;
-    if (!db_conn_execute(conn, "SELECT name, value FROM toggle", 0, NULL, deadline_ns, &result,
-                         failure))
+    bool ok = db_conn_execute(conn, read_sql[table], 0, NULL, deadline_ns, &result, failure);
+    bool is_missing = !ok && table == STORE_SETTING && strcmp(failure->sqlstate, "42P01") == 0;
+    if (!ok && !is_missing)
         return NULL;
     json_t *stored = json_object();
     for (int i = 0; i < PQntuples(result); i++)
@@ -60,19 +80,6 @@ bool event_limit_statements(struct db_conn *conn, int64_t deadline_ns, struct fa
     return ok;
 }
 
-static bool store(struct db_conn *conn, const char *replica, const json_t *changes,
-                  int64_t deadline_ns, struct failure *failure)
-{
-    /* one statement, so one transaction */
-    return execute_with_json(
-        conn,
-        "WITH changed AS (INSERT INTO toggle (name, value, updated_at) "
-        "SELECT key, value, now() FROM jsonb_each_text($2::jsonb) "
-        "ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = now()) "
-        "INSERT INTO event (replica, kind, detail) VALUES ($1, 'toggle', $2::jsonb)",
-        &replica, 1, changes, NULL, deadline_ns, failure);
-}
-
 /* Puts what became of the change before the reason. */
 static void explain(struct failure *failure, const char *outcome)
 {
@@ -81,21 +88,23 @@ static void explain(struct failure *failure, const char *outcome)
     memcpy(failure->sqlstate, cause.sqlstate, sizeof failure->sqlstate);
 }
 
-json_t *toggle_store_change(const struct db_conn_config *database, const char *replica,
-                            const json_t *changes, int64_t deadline_ns, struct failure *failure)
+json_t *store_change(const struct db_conn_config *database, enum store_table table,
+                     const char *replica, const json_t *changes, int64_t deadline_ns,
+                     struct failure *failure)
 {
     assert(json_is_object(changes));
     json_t *stored = NULL;
     struct db_conn *conn = db_conn_open(database, deadline_ns, -1, failure);
     if (!conn || !event_limit_statements(conn, deadline_ns, failure)) {
         explain(failure, "nothing was changed");
-    } else if (!store(conn, replica, changes, deadline_ns, failure)) {
+    } else if (!execute_with_json(conn, change_sql[table], &replica, 1, changes, NULL, deadline_ns,
+                                  failure)) {
         /* an error that the server names undid the statement; without one it may have ended well */
         bool undone = failure->sqlstate[0] || failure->kind == FAILURE_WRITE_DEADLINE;
         explain(failure,
                 undone ? "nothing was changed" : "it is not known whether anything was changed");
     } else {
-        stored = toggle_store_read(conn, deadline_ns, failure);
+        stored = store_read(conn, table, deadline_ns, failure);
         if (!stored)
             explain(failure, "the change is stored, and could not be read back");
     }

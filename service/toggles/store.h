@@ -1,5 +1,5 @@
 /*
- * The tables `toggle` and `event`, over a control connection (role flashover_control).
+ * The tables `toggle`, `setting` and `event`, over a control connection (role flashover_control).
  */
 #ifndef FLASHOVER_SERVICE_TOGGLES_STORE_H
 #define FLASHOVER_SERVICE_TOGGLES_STORE_H
@@ -8,18 +8,21 @@
 
 #include <jansson.h>
 
-/* All stored toggles as a JSON object of name: value; the caller's to json_decref. NULL and
- * `failure` otherwise. */
-json_t *toggle_store_read(struct db_conn *conn, int64_t deadline_ns, struct failure *failure)
-    __attribute__((warn_unused_result));
+/* The tables of names and values. A change is an event of the table's name. */
+enum store_table { STORE_TOGGLE, STORE_SETTING };
 
-/* Stores the object's names and values and an event `toggle`, all or nothing, over a connection of
- * its own. Listeners are notified by a trigger. All stored toggles then, as toggle_store_read() has
- * them. NULL otherwise, and `failure` says whether anything was changed, or that it is not known.
- */
-json_t *toggle_store_change(const struct db_conn_config *database, const char *replica,
-                            const json_t *changes, int64_t deadline_ns, struct failure *failure)
-    __attribute__((warn_unused_result));
+/* All rows as a JSON object of name: value as text; the caller's to json_decref. NULL and `failure`
+ * otherwise. */
+json_t *store_read(struct db_conn *conn, enum store_table table, int64_t deadline_ns,
+                   struct failure *failure) __attribute__((warn_unused_result));
+
+/* Stores the object's names and values, removes those that are null, and appends the event, all or
+ * nothing, over a connection of its own. Listeners are notified by a trigger. All rows then, as
+ * store_read() has them. NULL otherwise, and `failure` says whether anything was changed, or that
+ * it is not known. */
+json_t *store_change(const struct db_conn_config *database, enum store_table table,
+                     const char *replica, const json_t *changes, int64_t deadline_ns,
+                     struct failure *failure) __attribute__((warn_unused_result));
 
 /* Appends an event that happened at `at_ns`, on the monotonic clock. `detail` is an object, not
  * stolen; NULL: {}. */

@@ -2,18 +2,15 @@
 
 #include "common/check.h"
 #include "common/log.h"
-#include "common/text.h"
-
-static const char *const origin_names[] = {"default", "option", "database"};
 
 void toggles_init(struct toggles *toggles, const char *const values[TOGGLES],
-                  const enum toggle_origin origins[TOGGLES])
+                  const enum value_origin origins[TOGGLES])
 {
     CHECK_PTHREAD(pthread_mutex_init(&toggles->lock, NULL));
     for (enum toggle toggle = 0; toggle < TOGGLES; toggle++) {
         toggles->start_index[toggle] = toggle_value_index(toggle, values[toggle]);
         assert(toggles->start_index[toggle] >= 0);
-        assert(origins[toggle] != TOGGLE_FROM_DATABASE); /* which was not asked yet */
+        assert(origins[toggle] != VALUE_FROM_DATABASE); /* which was not asked yet */
         toggles->start_origin[toggle] = origins[toggle];
         toggles->index[toggle] = toggles->start_index[toggle];
         toggles->origin[toggle] = origins[toggle];
@@ -28,30 +25,12 @@ struct variant_set toggles_select(struct toggles *toggles)
     return variants;
 }
 
-static void log_change(enum toggle toggle, int from, int to, enum toggle_origin origin)
+static void log_change(enum toggle toggle, int from, int to, enum value_origin origin)
 {
     log_line(LOG_INFO, "toggle changed",
              json_pack("{s:s, s:s, s:s, s:s}", "toggle", toggle_definitions[toggle].name, "from",
                        toggle_value_name(toggle, from), "to", toggle_value_name(toggle, to),
-                       "origin", origin_names[origin]));
-}
-
-/* At most this much of a stored name or value is written. */
-#define SHOWN_BYTES 40
-
-/* A table can hold any number of rows, of any size, and all are read after each change. `choices`:
- * NULL where the toggle is unknown. */
-static void log_unknown(const char *message, const char *toggle, const char *value,
-                        const char *choices)
-{
-    static struct log_limit limit;
-    char shown_toggle[SHOWN_BYTES + 1];
-    char shown_value[SHOWN_BYTES + 1];
-    text_one_line(toggle, shown_toggle, sizeof shown_toggle);
-    text_one_line(value, shown_value, sizeof shown_value);
-    log_line_limited(&limit, LOG_WARN, message,
-                     json_pack("{s:s, s:s, s:s*}", "toggle", shown_toggle, "value", shown_value,
-                               "choices", choices));
+                       "origin", value_origin_names[origin]));
 }
 
 /* The stored value's index, or -1 where there is no row or none that we understand. */
@@ -62,8 +41,9 @@ static int stored_index(const json_t *stored, enum toggle toggle)
         return -1;
     int index = toggle_value_index(toggle, value);
     if (index < 0)
-        log_unknown("the database has an unknown value for a toggle",
-                    toggle_definitions[toggle].name, value, toggle_definitions[toggle].choices);
+        stored_value_warn("the database has an unknown value for a toggle", "toggle",
+                          toggle_definitions[toggle].name, value,
+                          toggle_definitions[toggle].choices);
     return index;
 }
 
@@ -71,18 +51,18 @@ void toggles_apply(struct toggles *toggles, const json_t *stored)
 {
     int index[TOGGLES];
     int former[TOGGLES];
-    enum toggle_origin origin[TOGGLES];
+    enum value_origin origin[TOGGLES];
     const char *name;
     json_t *value;
     assert(json_is_object(stored));
     json_object_foreach ((json_t *)(uintptr_t)stored, name, value) {
         if (toggle_by_name(name) == TOGGLES)
-            log_unknown("the database has an unknown toggle", name,
-                        json_is_string(value) ? json_string_value(value) : "", NULL);
+            stored_value_warn("the database has an unknown toggle", "toggle", name,
+                              json_is_string(value) ? json_string_value(value) : "", NULL);
     }
     for (enum toggle toggle = 0; toggle < TOGGLES; toggle++) {
         index[toggle] = stored_index(stored, toggle);
-        origin[toggle] = index[toggle] >= 0 ? TOGGLE_FROM_DATABASE : toggles->start_origin[toggle];
+        origin[toggle] = index[toggle] >= 0 ? VALUE_FROM_DATABASE : toggles->start_origin[toggle];
         if (index[toggle] < 0)
             index[toggle] = toggles->start_index[toggle];
         assert(index[toggle] >= 0);
@@ -115,11 +95,11 @@ json_t *toggles_describe(struct toggles *toggles)
     json_t *array = json_array();
     CHECK_PTHREAD(pthread_mutex_lock(&toggles->lock));
     for (enum toggle toggle = 0; toggle < TOGGLES; toggle++)
-        json_array_append_new(array, json_pack("{s:s, s:s, s:s, s:o}", "name",
-                                               toggle_definitions[toggle].name, "value",
-                                               toggle_value_name(toggle, toggles->index[toggle]),
-                                               "origin", origin_names[toggles->origin[toggle]],
-                                               "choices", choices_array(toggle)));
+        json_array_append_new(
+            array, json_pack("{s:s, s:s, s:s, s:o}", "name", toggle_definitions[toggle].name,
+                             "value", toggle_value_name(toggle, toggles->index[toggle]), "origin",
+                             value_origin_names[toggles->origin[toggle]], "choices",
+                             choices_array(toggle)));
     CHECK_PTHREAD(pthread_mutex_unlock(&toggles->lock));
     return array;
 }

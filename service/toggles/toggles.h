@@ -5,24 +5,23 @@
 #ifndef FLASHOVER_SERVICE_TOGGLES_TOGGLES_H
 #define FLASHOVER_SERVICE_TOGGLES_TOGGLES_H
 
+#include "service/toggles/stored_value.h"
 #include "service/variants/variants.h"
 
 #include <jansson.h>
 
-enum toggle_origin { TOGGLE_FROM_DEFAULT, TOGGLE_FROM_OPTION, TOGGLE_FROM_DATABASE };
-
 /* Lock key: (i) immutable, (m) under `lock`. */
 struct toggles {
     pthread_mutex_t lock;
-    int start_index[TOGGLES];                 /* (i) the value that the options gave */
-    enum toggle_origin start_origin[TOGGLES]; /* (i) */
-    int index[TOGGLES];                       /* (m) the value in force */
-    enum toggle_origin origin[TOGGLES];       /* (m) */
+    int start_index[TOGGLES];                /* (i) the value that the options gave */
+    enum value_origin start_origin[TOGGLES]; /* (i) */
+    int index[TOGGLES];                      /* (m) the value in force */
+    enum value_origin origin[TOGGLES];       /* (m) */
 };
 
 /* Starts with the options' values; each must be one of its toggle's choices. */
 void toggles_init(struct toggles *toggles, const char *const values[TOGGLES],
-                  const enum toggle_origin origins[TOGGLES]);
+                  const enum value_origin origins[TOGGLES]);
 
 /* The variants in force at this moment. */
 struct variant_set toggles_select(struct toggles *toggles);

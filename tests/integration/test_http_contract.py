@@ -73,7 +73,7 @@ def test_head_is_get_without_a_body(shared):
         check_feed(connection.get("/v1/feeds/7?items=10"), 7, 10)
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/v1/toggles", "/debug/pool", "/debug/threads"])
+@pytest.mark.parametrize("path", ["/metrics", "/v1/toggles", "/v1/settings", "/debug/pool", "/debug/threads"])
 def test_admin_paths_are_not_public_nor_the_other_way_round(shared, path):
     assert shared.admin.get(path).status == 200
     assert shared.public.get(path).status == 404
@@ -135,7 +135,7 @@ def guarded(session_postgres, tmp_path_factory):
 ])
 @pytest.mark.parametrize("method, path", [
     ("GET", "/metrics"), ("GET", "/v1/toggles"), ("PATCH", "/v1/toggles"), ("GET", "/debug/pool"),
-    ("GET", "/debug/threads"), ("GET", "/nowhere"),
+    ("GET", "/debug/threads"), ("GET", "/v1/settings"), ("PATCH", "/v1/settings"), ("POST", "/v1/restart"), ("GET", "/nowhere"),
 ])
 def test_without_the_right_token_401(guarded, method, path, header):
     before = guarded.toggles()
@@ -149,7 +149,7 @@ def test_without_the_right_token_401(guarded, method, path, header):
 
 
 def test_with_the_right_token(guarded):
-    for path in ("/metrics", "/v1/toggles", "/debug/pool", "/debug/threads"):
+    for path in ("/metrics", "/v1/toggles", "/v1/settings", "/debug/pool", "/debug/threads"):
         assert guarded.admin.get(path).status == 200
     assert guarded.admin.get("/nowhere").status == 404
     assert guarded.public.get("/readyz").status == 200, "the public port needs none"
@@ -165,7 +165,7 @@ EVERYDAY = {"always", "never", "abort", "deadline"}
 def test_nothing_public_names_a_toggle(start_service):
     service = start_service(query="per_item", pool_size=1, request_timeout_ms=20, query_latency_ms=30)
     answers = [service.public.get(path) for path in (
-        "/v1/feeds/1", "/v1/feeds/0", "/v1/feeds/1001", "/v1/feeds/1?items=0", "/v1/toggles", "/healthz", "/readyz", "/")]
+        "/v1/feeds/1", "/v1/feeds/0", "/v1/feeds/1001", "/v1/feeds/1?items=0", "/v1/toggles", "/v1/settings", "/healthz", "/readyz", "/")]
     statuses = {a.status for a in answers}
     assert statuses >= {400, 404}
     assert statuses & {503, 504}, "the deadline passes before or after the checkout: a busy machine decides"

@@ -214,12 +214,57 @@ def test_a_reset_that_is_held_up_leaves_all_tables_there():
 @pytest.mark.long
 def test_up_again_says_what_has_died():
     with lab_that_is_up() as (_, environment, home):
-        os.kill(int((home / "loadtest.pid").read_text().split()[0]), signal.SIGKILL)
-        wait_for(lambda: "the load tester of this lab has died" in lab(environment, "up", status=None), "it is said")
+        os.kill(int((home / "loadtest-supervisor.pid").read_text().split()[0]), signal.SIGKILL)
+        wait_for(lambda: "the load tester of this lab has ended" in lab(environment, "up", status=None), "it is said")
     with lab_that_is_up() as (_, environment, home):
         server = Path((home / "temp").read_text().strip()) / "postgres/server.pid"
         os.kill(int(server.read_text().split()[0]), signal.SIGKILL)
         wait_for(lambda: "the database of this lab has died" in lab(environment, "up", status=None), "it is said")
+
+
+@pytest.mark.long
+def test_a_killed_load_tester_comes_back():
+    """With its runs; the one that was under way is lost."""
+    with lab_that_is_up() as (port, environment, home):
+        client = Client(port + 10)
+        started = client.request("POST", "/v1/runs", json_body={"rate": 5, "duration": "300s", "items": 3})
+        assert started.status == 202, started
+        os.kill(int((home / "loadtest.pid").read_text().split()[0]), signal.SIGKILL)
+        wait_for(lambda: client.try_status(started.headers["Location"]) == 200, "it is back", timeout_s=20)
+        assert client.get(started.headers["Location"]).json()["state"] == "lost"
+        assert "already up" in lab(environment, "up")
+
+
+@pytest.mark.long
+def test_make_drill_prints_a_link_and_no_cause():
+    with lab_that_is_up() as (port, environment, home):
+        said = lab(environment, "drill")
+        token = (home / "people-token").read_text().strip()
+        assert f"http://127.0.0.1:{port + 15}/" in said and token in said and "http://127.0.0.1:%d/" % (port + 16) in said
+        assert (home / "facilitator-token").read_text().strip() not in said
+        for path in (ROOT / "experiments/scenarios").glob("*.yaml"):
+            assert path.stem not in said
+        people = Client(port + 15, token=token)
+        assert people.get("/v1/drill").json()["state"] in ("preparing", "healthy")
+        assert "is under way" in lab(environment, "drill", status=1)
+        lab(environment, "reset")
+        assert people.get("/v1/drill").json()["state"] == "over"
+
+
+@pytest.mark.long
+def test_a_reset_puts_settings_back():
+    with lab_that_is_up() as (port, environment, home):
+        admin = Client(port + 1, token=(home / "admin-token").read_text().strip())
+
+        def pool_size():
+            return next(s for s in admin.get("/v1/settings").json()["settings"] if s["name"] == "pool-size")
+
+        assert admin.request("PATCH", "/v1/settings", json_body={"pool-size": 7}).status == 200
+        assert admin.request("POST", "/v1/restart").status == 202
+        wait_for(lambda: admin.try_status("/v1/settings") == 200 and pool_size()["value"] == 7, "it is in force", timeout_s=20)
+        assert "settings and events are reset" in lab(environment, "reset")
+        assert (pool_size()["value"], pool_size()["origin"]) == (20, "default")
+        assert Client(port).get("/v1/feeds/7").status == 200
 
 
 @pytest.mark.long
@@ -250,8 +295,8 @@ def test_up_with_a_taken_port_says_which_and_leaves_nothing():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        if port > 65525:
-            port -= 1  # then the admin port is the taken one
+        if port > 65519:
+            port -= 16  # then the facilitator's port is the taken one
         with marked_environment(PORT_BASE=str(port)) as (environment, folder):
             said = lab(environment, "up", status=1)
             *note, line = said.strip().splitlines()
@@ -264,7 +309,7 @@ def test_up_with_a_taken_port_says_which_and_leaves_nothing():
 def supervised(folder, command, **environment):
     """A program of the test's own under the supervisor, which has its files in the folder."""
     (folder / "temp").write_text(f"{folder}\n")
-    process = subprocess.Popen([ROOT / "deploy/supervise.sh", folder, "sh", "-c", command], cwd=folder,
+    process = subprocess.Popen([ROOT / "deploy/supervise.sh", folder, "service", "sh", "-c", command], cwd=folder,
                                env=clean_environment(**environment), stdin=subprocess.DEVNULL)
     try:
         yield process
@@ -300,7 +345,7 @@ def test_a_large_log_is_kept_once(tmp_path):
     (tmp_path / "temp").write_text(f"{tmp_path}\n")
     log = tmp_path / "service.log"
     log.touch()
-    process = subprocess.Popen([ROOT / "deploy/supervise.sh", tmp_path, "sh", "-c", "echo begins; read end <end; echo ends"],
+    process = subprocess.Popen([ROOT / "deploy/supervise.sh", tmp_path, "service", "sh", "-c", "echo begins; read end <end; echo ends"],
                                cwd=tmp_path, env=clean_environment(LOG_LOOK_S="0.2"), stdin=subprocess.DEVNULL)
     os.mkfifo(tmp_path / "end")
     try:

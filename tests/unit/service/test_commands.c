@@ -72,6 +72,33 @@ static void test_without_a_database_nothing_is_changed(void **state)
     assert_null(strstr(err.text, "changed"));
 }
 
+/* ---- set --------------------------------------------------------------------------------------
+ */
+
+static int set(const char *first, const char *second)
+{
+    const struct config config = {.control_database_url = NOWHERE};
+    char *const assignments[] = {(char *)(uintptr_t)first, (char *)(uintptr_t)second};
+    capture_begin(&err, STDERR_FILENO);
+    int status = command_set(&config, (first != NULL) + (second != NULL), assignments);
+    capture_end(&err);
+    return status;
+}
+
+/* Status 1: it was well-formed, and the database was asked. */
+static void test_settings_are_numbers_or_nothing(void **state)
+{
+    (void)state;
+    assert_int_equal(set("pool-size=3", "max-waiters="), 1);
+    assert_said("service set: nothing was changed: connect to /nowhere/at/all:");
+    assert_int_equal(set("pool-size=3", "pool-size=4"), 2);
+    assert_said("service set: 'pool-size=4' is the second value for one setting");
+    assert_int_equal(set("pool-size=0x3", NULL), 2);
+    assert_said("must be an integer in the range 1..1000, or null");
+    assert_int_equal(set("pool-min=4", "pool-size=3"), 2);
+    assert_said("at most pool-size, 3");
+}
+
 /* ---- healthcheck ------------------------------------------------------------------------------
  */
 
@@ -234,6 +261,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wrong_assignments_are_refused),
         cmocka_unit_test(test_without_a_database_nothing_is_changed),
+        cmocka_unit_test(test_settings_are_numbers_or_nothing),
         cmocka_unit_test(test_a_ready_service_is_healthy),
         cmocka_unit_test(test_any_other_answer_is_not),
         cmocka_unit_test(test_half_an_answer_is_none),

@@ -66,7 +66,7 @@ static void test_every_toggle_is_healthy_by_default(void **state)
     assert_int_equal(read_option(&config, NULL, NULL), OPTIONS_RUN);
     for (enum toggle toggle = 0; toggle < TOGGLES; toggle++) {
         assert_string_equal(config.toggles[toggle], toggle_value_name(toggle, 0));
-        assert_int_equal(config.toggle_origins[toggle], TOGGLE_FROM_DEFAULT);
+        assert_int_equal(config.toggle_origins[toggle], VALUE_FROM_DEFAULT);
     }
     assert_string_equal(err.text, "");
     assert_string_equal(out.text, "");
@@ -81,9 +81,9 @@ static void test_a_toggle_that_is_given_is_an_options(void **state)
     unsetenv("FLASHOVER_QUERY");
     assert_int_equal(outcome, OPTIONS_RUN);
     assert_string_equal(config.toggles[TOGGLE_MAP], "unsafe");
-    assert_int_equal(config.toggle_origins[TOGGLE_MAP], TOGGLE_FROM_OPTION);
-    assert_int_equal(config.toggle_origins[TOGGLE_QUERY], TOGGLE_FROM_OPTION);
-    assert_int_equal(config.toggle_origins[TOGGLE_RELEASE], TOGGLE_FROM_DEFAULT);
+    assert_int_equal(config.toggle_origins[TOGGLE_MAP], VALUE_FROM_OPTION);
+    assert_int_equal(config.toggle_origins[TOGGLE_QUERY], VALUE_FROM_OPTION);
+    assert_int_equal(config.toggle_origins[TOGGLE_RELEASE], VALUE_FROM_DEFAULT);
     assert_int_equal(read_option(&config, "--map", "none"), OPTIONS_EXIT_USAGE);
     assert_one_line(err.text);
     assert_non_null(strstr(err.text, "--map"));

@@ -19,7 +19,7 @@ static const struct fake_cell seven[] = {{"7", 1}};
     }
 #define TOGGLES_ARE(values)                                                                        \
     {                                                                                              \
-        .statement = "SELECT name, value", .cells = (values), .rows = 1, .columns = 2              \
+        .statement = "SELECT name, value FROM toggle", .cells = (values), .rows = 1, .columns = 2  \
     }
 
 static const struct fake_answer with_unsafe[] = {TOGGLES_ARE(unsafe_cells), BACKENDS, {0}};
@@ -29,23 +29,35 @@ static const struct fake_answer refusing[] = {
 
 static struct fake_backend backend;
 static struct toggles toggles;
+static struct settings settings;
+static _Atomic unsigned new_settings; /* calls of on_new_settings */
 /* Controls are never freed. These pointers keep them from being leaks. */
 static struct control *controls[16];
 static unsigned control_count;
 
+static void count_new_settings(void)
+{
+    atomic_fetch_add(&new_settings, 1);
+}
+
 static struct control *start_at(const char *conninfo, const char *dump_dir)
 {
     const char *values[TOGGLES];
-    static const enum toggle_origin origins[TOGGLES];
+    static const enum value_origin origins[TOGGLES];
+    static const enum value_origin setting_origins[SETTINGS];
+    static const double options[SETTINGS] = {[SETTING_pool_size] = 20};
     struct failure failure;
     for (enum toggle toggle = 0; toggle < TOGGLES; toggle++)
         values[toggle] = toggle_value_name(toggle, 0);
     toggles_init(&toggles, values, origins);
+    settings_init(&settings, options, setting_origins, NULL);
     const struct control_config config = {.conninfo = conninfo,
                                           .replica = "here:1",
                                           .pool_application = "the-pool",
                                           .dump_dir = dump_dir,
-                                          .toggles = &toggles};
+                                          .toggles = &toggles,
+                                          .settings = &settings,
+                                          .on_new_settings = count_new_settings};
     struct control *control = control_start(&config, &failure);
     assert_non_null(control);
     controls[control_count++] = control;
@@ -60,7 +72,7 @@ static struct control *start(const struct fake_answer *answers)
 
 static void stop(struct control *control)
 {
-    control_stop(control);
+    control_stop(control, false);
     fake_backend_close(&backend);
 }
 
@@ -131,7 +143,7 @@ static void test_a_change_is_in_force_when_it_returns(void **state)
     (void)state;
     struct control *control = start(with_unsafe);
     atomic_store(&backend.answers, with_slots);
-    assert_true(control_change_toggles(control, changes, &failure));
+    assert_true(control_change(control, STORE_TOGGLE, changes, &failure));
     assert_string_equal(map_in_force(), "slots");
     assert_int_equal(fake_backend_count(&backend, "|here:1|{\"map\":\"slots\"}"), 1);
     json_decref(changes);
@@ -149,11 +161,45 @@ static void test_a_change_that_is_refused_changes_nothing(void **state)
     json_t *changes = json_pack("{s:s}", "map", "slots");
     (void)state;
     struct control *control = start(read_only);
-    assert_false(control_change_toggles(control, changes, &failure));
+    assert_false(control_change(control, STORE_TOGGLE, changes, &failure));
     assert_non_null(strstr(failure.message, "nothing was changed: 25006"));
     assert_string_equal(map_in_force(), "unsafe");
     json_decref(changes);
     stop(control);
+}
+
+/* The start could not ask; the first reading then finds that the database has another value. */
+static void test_settings_that_need_a_restart_are_told(void **state)
+{
+    static const struct fake_cell three[] = {{"pool-size", 9}, {"3", 1}};
+    static const struct fake_answer with_three[] = {
+        {.statement = "SELECT name, value FROM setting", .cells = three, .rows = 1, .columns = 2},
+        BACKENDS,
+        {0}};
+    struct failure failure;
+    json_t *changes = json_pack("{s:i}", "pool-size", 3);
+    (void)state;
+    atomic_store(&new_settings, 0);
+    struct control *control = start(with_unsafe);
+    assert_false(settings_need_restart(&settings));
+    assert_int_equal(atomic_load(&new_settings), 0);
+    atomic_store(&backend.answers, with_three);
+    fake_backend_notify(&backend, "flashover_toggle");
+    wait_until(atomic_load(&new_settings) == 1);
+    assert_true(settings_need_restart(&settings));
+    assert_true(control_change(control, STORE_SETTING, changes, &failure));
+    assert_int_equal(fake_backend_count(&backend, "|here:1|{\"pool-size\":3}"), 1);
+    json_decref(changes);
+    stop(control);
+}
+
+static void test_a_stop_for_a_restart_says_so(void **state)
+{
+    (void)state;
+    struct control *control = start(with_unsafe);
+    control_stop(control, true);
+    fake_backend_close(&backend);
+    assert_int_equal(fake_backend_count(&backend, "{\"restart\":true}"), 1);
 }
 
 static void test_dumps_of_earlier_lives_are_offered(void **state)
@@ -209,12 +255,12 @@ static void test_without_a_database_the_options_count(void **state)
     assert_string_equal(map_in_force(), toggle_value_name(TOGGLE_MAP, 0));
     struct failure failure;
     json_t *changes = json_pack("{s:s}", "map", "slots");
-    assert_false(control_change_toggles(control, changes, &failure));
+    assert_false(control_change(control, STORE_TOGGLE, changes, &failure));
     assert_non_null(strstr(failure.message, "nothing was changed: "));
     assert_string_equal(map_in_force(), toggle_value_name(TOGGLE_MAP, 0));
     json_decref(changes);
     int64_t from_ns = clock_now_ns();
-    control_stop(control); /* does not wait for the end of the next try */
+    control_stop(control, false); /* does not wait for the end of the next try */
     assert_true(clock_now_ns() - from_ns < TEST_PATIENCE_NS);
 }
 
@@ -309,6 +355,8 @@ int main(void)
         cmocka_unit_test(test_a_notification_puts_new_toggles_in_force),
         cmocka_unit_test(test_a_change_is_in_force_when_it_returns),
         cmocka_unit_test(test_a_change_that_is_refused_changes_nothing),
+        cmocka_unit_test(test_settings_that_need_a_restart_are_told),
+        cmocka_unit_test(test_a_stop_for_a_restart_says_so),
         cmocka_unit_test(test_dumps_of_earlier_lives_are_offered),
         cmocka_unit_test(test_a_lost_connection_is_made_again),
         cmocka_unit_test(test_without_a_database_the_options_count),

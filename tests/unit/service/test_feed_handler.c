@@ -33,7 +33,7 @@ static struct http_server *server;
 static void set_toggles(const char *deadline)
 {
     const char *values[TOGGLES];
-    static const enum toggle_origin origins[TOGGLES];
+    static const enum value_origin origins[TOGGLES];
     for (enum toggle toggle = 0; toggle < TOGGLES; toggle++)
         values[toggle] = toggle_value_name(toggle, 0);
     values[TOGGLE_DEADLINE] = deadline;

@@ -171,8 +171,8 @@ static bool patch(void)
         return false;
     json_t *all = NULL;
     if (toggles_check(changes, message, sizeof message))
-        all = toggle_store_change(&database, "here:1", changes, clock_now_ns() + TEST_PATIENCE_NS,
-                                  &failure);
+        all = store_change(&database, STORE_TOGGLE, "here:1", changes,
+                           clock_now_ns() + TEST_PATIENCE_NS, &failure);
     bool ok = all && json_object_size(all) == 1;
     assert_true(ok || all || message[0] || failure.message[0]);
     json_decref(all);

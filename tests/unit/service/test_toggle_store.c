@@ -40,7 +40,7 @@ static json_t *change_by(int64_t deadline_ns, struct failure *failure)
 {
     const struct db_conn_config config = {.conninfo = backend.conninfo};
     json_t *changes = json_pack("{s:s}", "map", "unsafe");
-    json_t *stored = toggle_store_change(&config, "here:1", changes, deadline_ns, failure);
+    json_t *stored = store_change(&config, STORE_TOGGLE, "here:1", changes, deadline_ns, failure);
     json_decref(changes);
     return stored;
 }
@@ -65,7 +65,7 @@ static void test_what_is_stored_is_an_object(void **state)
 {
     struct failure failure;
     (void)state;
-    json_t *stored = toggle_store_read(conn, in_time(), &failure);
+    json_t *stored = store_read(conn, STORE_TOGGLE, in_time(), &failure);
     assert_int_equal(json_object_size(stored), 2);
     assert_string_equal(json_string_value(json_object_get(stored, "map")), "unsafe");
     assert_string_equal(json_string_value(json_object_get(stored, "query")), "batched");
@@ -78,7 +78,7 @@ static void test_nothing_stored_is_an_empty_object(void **state)
     struct failure failure;
     (void)state;
     atomic_store(&backend.answers, empty);
-    json_t *stored = toggle_store_read(conn, in_time(), &failure);
+    json_t *stored = store_read(conn, STORE_TOGGLE, in_time(), &failure);
     assert_true(json_is_object(stored));
     assert_int_equal(json_object_size(stored), 0);
     json_decref(stored);
@@ -108,7 +108,7 @@ static void test_without_a_connection_nothing_is_changed(void **state)
     struct failure failure = {0};
     json_t *changes = json_pack("{s:s}", "map", "unsafe");
     (void)state;
-    json_t *stored = toggle_store_change(&nowhere, "here:1", changes, in_time(), &failure);
+    json_t *stored = store_change(&nowhere, STORE_TOGGLE, "here:1", changes, in_time(), &failure);
     json_decref(changes);
     assert_null(stored);
     assert_int_equal(failure.kind, FAILURE_UNAVAILABLE);
@@ -153,6 +153,21 @@ static void test_a_change_that_cannot_be_read_back_is_stored(void **state)
     struct failure failure = fail_to_change(unread, in_time());
     assert_starts(failure.message, "the change is stored, and could not be read back: 42501 ");
     assert_string_equal(failure.sqlstate, "42501");
+}
+
+/* A service is newer than its schema until the migration has run. */
+static void test_a_missing_table_of_settings_stores_none(void **state)
+{
+    static const struct fake_answer missing[] = {
+        {.statement = "SELECT name, value", .reaction = FAKE_ERROR, .sqlstate = "42P01"}, {0}};
+    struct failure failure;
+    (void)state;
+    atomic_store(&backend.answers, missing);
+    json_t *stored = store_read(conn, STORE_SETTING, in_time(), &failure);
+    assert_true(json_is_object(stored));
+    assert_int_equal(json_object_size(stored), 0);
+    json_decref(stored);
+    assert_null(store_read(conn, STORE_TOGGLE, in_time(), &failure));
 }
 
 /* ---- events -----------------------------------------------------------------------------------
@@ -253,6 +268,7 @@ int main(void)
         cmocka_unit_test_setup(test_what_the_server_refuses_is_not_changed, answer_all),
         cmocka_unit_test_setup(test_without_an_answer_it_is_not_known, answer_all),
         cmocka_unit_test_setup(test_a_change_that_cannot_be_read_back_is_stored, answer_all),
+        cmocka_unit_test_setup(test_a_missing_table_of_settings_stores_none, answer_all),
         cmocka_unit_test_setup(test_an_event_has_a_detail_or_an_empty_one, answer_all),
         cmocka_unit_test_setup(test_a_crash_is_a_row_that_was_added, answer_all),
         cmocka_unit_test_setup(test_a_start_names_its_life, answer_all),

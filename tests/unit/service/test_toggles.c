@@ -32,7 +32,7 @@ static void init(struct toggles *toggles)
     for (enum toggle toggle = 0; toggle < TOGGLES; toggle++)
         values[toggle] = toggle_value_name(toggle, 0);
     values[TOGGLE_MAP] = "unsafe";
-    static const enum toggle_origin origins[TOGGLES] = {[TOGGLE_MAP] = TOGGLE_FROM_OPTION};
+    static const enum value_origin origins[TOGGLES] = {[TOGGLE_MAP] = VALUE_FROM_OPTION};
     toggles_init(toggles, values, origins);
 }
 
@@ -48,10 +48,10 @@ static void test_the_database_beats_the_option_and_gives_way_again(void **state)
     toggles_apply(&toggles, stored);
     assert_ptr_equal(toggles_select(&toggles).map, &map_mutex);
     assert_ptr_equal(toggles_select(&toggles).release, &release_always);
-    assert_int_equal(toggles.origin[TOGGLE_MAP], TOGGLE_FROM_DATABASE);
+    assert_int_equal(toggles.origin[TOGGLE_MAP], VALUE_FROM_DATABASE);
     toggles_apply(&toggles, nothing);
     assert_ptr_equal(toggles_select(&toggles).map, &map_unsafe);
-    assert_int_equal(toggles.origin[TOGGLE_MAP], TOGGLE_FROM_OPTION);
+    assert_int_equal(toggles.origin[TOGGLE_MAP], VALUE_FROM_OPTION);
     json_decref(stored);
     json_decref(nothing);
 }

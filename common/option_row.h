@@ -2,8 +2,8 @@
  * Rows of option tables, one an option: initialisers of struct option (common/options.h). `value_`
  * is where the value goes; a table that is copied for each caller leaves it NULL.
  */
-#ifndef FLASHOVER_LOADTEST_CLI_OPTION_ROW_H
-#define FLASHOVER_LOADTEST_CLI_OPTION_ROW_H
+#ifndef FLASHOVER_COMMON_OPTION_ROW_H
+#define FLASHOVER_COMMON_OPTION_ROW_H
 
 #include "common/options.h"
 
