@@ -11,11 +11,10 @@ PGPASSWORD=$(<"$SECRETS/database/superuser")
 
 # By standard input: an argument could be read in the list of processes.
 {
-    printf '\\set owner_password %s\n' "$(<"$SECRETS/roles/owner")"
-    printf '\\set app_password %s\n' "$(<"$SECRETS/roles/app")"
-    printf '\\set control_password %s\n' "$(<"$SECRETS/roles/control")"
-    printf '\\set monitor_password %s\n' "$(<"$SECRETS/roles/monitor")"
-    cat /flashover/deploy/create-roles.sql /flashover/deploy/observe/create-monitor.sql
+    for role in owner app control drill monitor; do
+        printf '\\set %s_password %s\n' "$role" "$(<"$SECRETS/roles/$role")"
+    done
+    cat /flashover/deploy/create-{roles,drill}.sql /flashover/deploy/observe/create-monitor.sql
 } | PGDATABASE=postgres PGOPTIONS='-c client_min_messages=warning' psql --no-psqlrc --quiet --no-password
 
 export PGDATABASE=flashover

@@ -32,7 +32,7 @@ replace() {
 cd "${1:?usage: make-secrets DIR}"
 
 make_once database/superuser
-for name in owner app control monitor; do
+for name in owner app control drill monitor; do
     make_once "roles/$name"
 done
 make_once service/admin-token

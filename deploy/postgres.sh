@@ -179,10 +179,10 @@ start_server() {
 
 # Passwords go in by standard input: a psql --set could be read in the list of processes.
 make_schema() {
-    local port=$1 owner=$2 app=$3 control=$4
+    local port=$1 owner=$2 app=$3 control=$4 drill=$5
     {
-        printf '\\set owner_password %s\n\\set app_password %s\n\\set control_password %s\n' "$owner" "$app" "$control"
-        cat "$here/create-roles.sql"
+        printf '\\set %s_password %s\n' owner "$owner" app "$app" control "$control" drill "$drill"
+        cat "$here"/create-{roles,drill}.sql
     } | PGOPTIONS='-c client_min_messages=warning' psql --no-psqlrc --quiet --host="$dir" --port="$port" \
         --username=postgres --dbname=postgres >>"$dir/setup.log" 2>&1 ||
         fail "the roles were not made: $(tail -n 1 "$dir/setup.log")"
@@ -192,13 +192,14 @@ make_schema() {
 }
 
 write_env() {
-    local port=$1 owner=$2 app=$3 control=$4
+    local port=$1 owner=$2 app=$3 control=$4 drill=$5
     (
         umask 0077
         cat >"$dir/env.new" <<ENV
 export FLASHOVER_OWNER_DATABASE_URL='postgresql://flashover_owner:$owner@127.0.0.1:$port/flashover'
 export FLASHOVER_DATABASE_URL='postgresql://flashover_app:$app@127.0.0.1:$port/flashover'
 export FLASHOVER_CONTROL_DATABASE_URL='postgresql://flashover_control:$control@127.0.0.1:$port/flashover'
+export FLASHOVER_DRILL_DATABASE_URL='postgresql://flashover_drill:$drill@127.0.0.1:$port/flashover'
 export FLASHOVER_PG_SUPERUSER_URL='host=$dir port=$port user=postgres dbname=flashover'
 export FLASHOVER_PG_PORT=$port
 ENV
@@ -207,7 +208,7 @@ ENV
 }
 
 cmd_start() {
-    local port owner app control
+    local port owner app control drill
     if [[ -e $dir/env && -e $dir/data/PG_VERSION ]]; then
         registered_pid "$dir/server.pid" >/dev/null && fail "the server in $dir is already running"
         start_server
@@ -226,8 +227,9 @@ cmd_start() {
     owner=$(random_secret)
     app=$(random_secret)
     control=$(random_secret)
-    make_schema "$port" "$owner" "$app" "$control"
-    write_env "$port" "$owner" "$app" "$control"
+    drill=$(random_secret)
+    make_schema "$port" "$owner" "$app" "$control" "$drill"
+    write_env "$port" "$owner" "$app" "$control" "$drill"
     started=1
 }
 

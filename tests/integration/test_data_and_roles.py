@@ -60,11 +60,14 @@ def on(table, column, statements):
 
 REFUSED = {
     "app": [*on("video", "title", WRITES), *on("feed", "id", WRITES), *CREATES, *SETTINGS,
-            *[f"SELECT * FROM {table}" for table in ("toggle", "event", "schema_migration")],
+            *[f"SELECT * FROM {table}" for table in ("toggle", "setting", "event", "schema_migration")],
             *on("toggle", "value", WRITES), *on("event", "kind", WRITES)],
     "control": ["SELECT * FROM video", "SELECT * FROM feed", "SELECT * FROM schema_migration",
                 *on("video", "title", WRITES), *on("feed", "id", WRITES), *CREATES, *SETTINGS,
                 *on("event", "kind", WRITES[1:]), "TRUNCATE toggle", "DROP TABLE toggle"],
+    "drill": [*on("public.video", "title", WRITES), *on("public.feed", "id", WRITES), *CREATES[1:-1], *SETTINGS, "SET ROLE flashover_dba",
+              "CREATE TABLE public.x (id int)", *[f"SELECT * FROM public.{table}" for table in ("video", "feed", "toggle", "setting", "event", "schema_migration")],
+              "ALTER ROLE flashover_app CONNECTION LIMIT 1", "CREATE TABLE drill.x (id int)", "SELECT drill.may_signal(1)"],
 }
 
 
@@ -79,7 +82,7 @@ def test_refused(postgres, role, sql):
 ALLOWED = [
     ("app", "SELECT * FROM video LIMIT 1"), ("app", "SELECT * FROM feed LIMIT 1"), ("control", "SELECT * FROM toggle"),
     ("control", "INSERT INTO toggle (name, value) VALUES ('map', 'mutex')"), ("control", "DELETE FROM toggle"),
-    ("control", "UPDATE toggle SET value = value"), ("control", "SELECT * FROM event"),
+    ("control", "UPDATE toggle SET value = value"), ("control", "UPDATE setting SET value = value"), ("control", "SELECT * FROM event"),
     ("control", "INSERT INTO event (replica, kind) VALUES ('a test', 'run')"), ("control", "LISTEN flashover_toggle"),
 ]
 
@@ -92,11 +95,14 @@ def test_allowed(postgres, role, sql):
 
 
 def test_roles_are_ordinary(postgres):
-    rows = postgres.query("""SELECT rolname, rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls
+    """All but flashover_dba, which may alter roles, and as which nobody can log in."""
+    rows = postgres.query("""SELECT rolname, rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls, rolcanlogin
                              FROM pg_roles WHERE rolname LIKE 'flashover%%' ORDER BY 1""", [])
-    assert rows == [(f"flashover_{name}", False, False, False, False, False) for name in ("app", "control", "owner")]
-    passwords = postgres.query("SELECT rolpassword FROM pg_authid WHERE rolname LIKE 'flashover%%'", [])
-    assert all(password.startswith("SCRAM-SHA-256$") for password, in passwords)
+    assert rows == [(f"flashover_{name}", False, False, name == "dba", False, False, name != "dba")
+                    for name in ("app", "control", "dba", "drill", "owner")]
+    passwords = postgres.query("SELECT rolname, rolpassword FROM pg_authid WHERE rolname LIKE 'flashover%%'", [])
+    assert all(password.startswith("SCRAM-SHA-256$") for name, password in passwords if name != "flashover_dba")
+    assert dict(passwords)["flashover_dba"] is None
 
 
 def test_the_owner_sees_what_the_service_asks(postgres):
