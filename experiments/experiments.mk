@@ -1,6 +1,6 @@
 # The experiments. Included by the Makefile.
 
-.PHONY: proof proof-broken orphans interventions example-fire findings
+.PHONY: proof proof-broken orphans interventions drill-matrix example-fire findings
 proof: ## proves that each fault shows, each fix holds, each non-fix fails; RUNS=20: 20 times; ONLY=NAME: one scenario
 	$(call prepare,build run test,build)
 	@exec experiments/proof $(if $(RUNS),--runs $(RUNS)) $(if $(ONLY),--only $(ONLY))
@@ -16,6 +16,10 @@ orphans: ## shows what PostgreSQL continues to do for a service that has died; O
 interventions: ## measures what each single change does to the buggy service; about 35 minutes; ONLY=ROW
 	$(call prepare,build run test,build)
 	@$(if $(ONLY),ONLY="$(ONLY)") experiments/interventions
+
+drill-matrix: ## finds out what each change does to each drill; some hours; ONLY=DRILL or DRILL/CHANGE
+	$(call prepare,build run test,build)
+	@$(if $(ONLY),ONLY="$(ONLY)") experiments/drill-matrix
 
 example-fire: ## runs the fire of the example postmortem, from release to repair; 100 s
 	$(call prepare,build run test,build)

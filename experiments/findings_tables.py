@@ -7,9 +7,9 @@ import peer_tables
 from findings_blocks import markdown
 from intervention_rows import HEADER, QUESTIONS, ROWS, disagreements, legend, table_row
 from machine import shares_the_machine
-from scenario import digest
+from scenario import digest, read
 
-SCENARIOS = {path.stem: digest(path) for path in sorted((Path(__file__).parent / "scenarios").glob("*.toml"))}
+SCENARIOS = {path.stem: digest(read(path)) for path in sorted((Path(__file__).parent / "scenarios").glob("*.yaml"))}
 
 
 def not_measured(command):
@@ -239,7 +239,7 @@ def proof_notes(proofs):
     older = [name for name in SCENARIOS if name in proofs and proofs[name].get("digest") != SCENARIOS[name]]
     again = [f"{name} ({proofs[name]['summary']['measured_again']})" for name in SCENARIOS
              if name in proofs and proofs[name]["summary"].get("measured_again")]
-    notes = {"Measured before the scenario's file was as it is now, or before that was recorded": older,
+    notes = {"Measured before the scenario was as it is now, or before that was recorded": older,
              "Loads put on again, since the load tester itself had been late": again}
     return [f"{what}: {', '.join(names)}." for what, names in notes.items() if names]
 

@@ -17,8 +17,8 @@ from lab import Postgres
 from phase import SUSTAINED, ProofError, Runner
 
 # Scenarios that run alone, after all others, each with the reason. They are named here and not in their own files: the
-# digest of a scenario's file identifies what a result on record was measured with, and the way in which the runner
-# shares the machine is not part of that.
+# digest of a scenario identifies what a result on record was measured with, and the way in which the runner shares the
+# machine is not part of that.
 ALONE = {
     "deadline-not-propagated":
         "its deadline of 500 ms leaves no room: beside a second proof 2 of 20 baselines had a late answer, alone none",

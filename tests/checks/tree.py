@@ -98,7 +98,7 @@ def comments(root):
     kinds = [(files(root, ".c", ".h"), c_comments), (python(root), python_comments),
              (scripts(root), marked_comments("#")), (files(root, ".sql"), marked_comments("--"))]
     named = [path for path in files(root, "", ".Dockerfile") if path.name in ("Makefile", "Dockerfile") or path.suffix]
-    kinds.append((files(root, ".mk", ".yml", ".yaml", ".toml") + named, marked_comments("#")))
+    kinds.append((files(root, ".mk", ".yml", ".yaml") + named, marked_comments("#")))
     return [(path, of((root / path).read_text())) for paths, of in kinds for path in paths]
 
 

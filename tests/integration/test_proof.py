@@ -13,33 +13,33 @@ import report
 from figures import ALL, LEDGER, METRICS, Condition, from_ledger
 from lab import ROOT, wait_for
 from outcome_table import keys
-from scenario import BrokenScenario, Scenario, load_all
+from scenario import Scenario, load_all
+from yaml_lines import BrokenFile
 
 PROOF = ROOT / "experiments/proof"
 OPTIONS = {"pool_size": "", "request_timeout_ms": "", "query_latency_ms": "", "pool_min": "", "checkout_timeout_ms": ""}
 TOGGLES = {"query": ["batched", "per_item"], "map": ["mutex", "unsafe"]}
-GOOD = """
-title = "A title"
-cause = "A cause."
-known_from = ["https://example.org/x"]
-time_limit_s = 5
-[load]
-rate = 5
-items = 3
-duration_s = 1
-[fault]
-toggles = { query = "per_item" }
-[symptom]
-ledger = ["bad > 0"]
-metrics = ["checkout_timeouts > 0"]
-[[fix]]
-name = "a fix"
-why = "Because."
-toggles = { query = "batched" }
-[[non_fix]]
-name = "a non-fix"
-why = "Because."
-service = { pool_size = 50 }
+GOOD = """title: A title
+cause: A cause.
+known_from: [https://example.org/x]
+time_limit_s: 5
+load:
+  rate: 5
+  items: 3
+  duration_s: 1
+fault:
+  toggles: {query: per_item}
+symptom:
+  ledger: [bad > 0]
+  metrics: [checkout_timeouts > 0]
+fix:
+  - name: a fix
+    why: Because.
+    toggles: {query: batched}
+non_fix:
+  - name: a non-fix
+    why: Because.
+    service: {pool_size: 50}
 """
 
 
@@ -88,7 +88,7 @@ def run_proof(*arguments):
 
 
 def write(folder, text, name="a-scenario"):
-    path = folder / f"{name}.toml"
+    path = folder / f"{name}.yaml"
     path.write_text(text)
     return path
 
@@ -113,46 +113,76 @@ def test_make_passes_a_wrong_name_on():
     assert done.returncode == 2 and "there is no scenario 'no-such-thing'" in done.stderr
 
 
-@pytest.mark.parametrize("old, new, said", [
-    ('cause = "A cause."', "", "cause is missing"),
-    ('cause = "A cause."', 'cause = " "', "cause is missing"),
-    ('known_from = ["https://example.org/x"]', "", "known_from is missing"),
-    ("https://example.org/x", "I have heard it", "is no https address"),
-    ("time_limit_s = 5", "time_limit_s = 0", "time_limit_s is missing, or no number above 0"),
-    ("time_limit_s = 5", "time_limit_s = 5\nspeed = 1", "unknown key 'speed'"),
-    ("rate = 5", "", "either rate and duration_s, or stages"),
-    ("duration_s = 1", "", "duration_s is missing"),
-    ("items = 3", 'items = "3"', "items is '3'"),
-    ('{ query = "per_item" }', '{ query = "nosuch" }', "query is one of batched, per_item, not 'nosuch'"),
-    ('{ query = "per_item" }', '{ qery = "per_item" }', "unknown key 'qery'"),
-    ('toggles = { query = "per_item" }', "", "fault: changes nothing"),
-    ('toggles = { query = "per_item" }', 'disturbance = "rain"', "disturbance is one of"),
-    ('ledger = ["bad > 0"]', "", "symptom: ledger is missing"),
-    ('metrics = ["checkout_timeouts > 0"]', "metrics = []", "symptom: metrics is missing"),
-    ("bad > 0", "checkout_timeouts > 0", "no figure 'checkout_timeouts'"),
-    ("bad > 0", "bad", "is no condition"),
-    ("bad > 0", "bad > few", "'few' is no number"),
-    ("checkout_timeouts > 0", "verdict == bad", "verdict is (==, !=) one of"),
-    ("[[fix]]", "[[fixx]]", "unknown key 'fixx'"),
-    ('toggles = { query = "batched" }', "", "fix 'a fix': changes nothing"),
-    ('toggles = { query = "batched" }', 'load = { rate = 1 }', "fix 'a fix'.load: unknown key 'rate'"),
-    ('toggles = { query = "batched" }', 'restart = "by_hand"', "a fix has no symptom, and a restart is none"),
-    ("service = { pool_size = 50 }", "service = { poolsize = 50 }", "unknown key 'poolsize'"),
-    ("service = { pool_size = 50 }", 'toggles = { query = "per_item" }', "non_fix 'a non-fix': changes nothing"),
-    ("service = { pool_size = 50 }", 'restart = "often"', "restart is one of by_hand, by_restarter"),
-    ("service = { pool_size = 50 }", "roles = { postgres = { x = 1 } }", "unknown key 'postgres'"),
-    ("service = { pool_size = 50 }", "roles = { flashover_app = { connection_limit = 'ten' } }", "connection_limit of flashover_app is 'ten'"),
-    ('toggles = { query = "per_item" }', 'disturbance = "crash_loop"', "fault: crash_loop wants service.pool_size"),
-    ("rate = 5", 'stages = "8-100"', "stages are RATE/DURATION"),
-    ('name = "a non-fix"', "", "name is missing"),
-    ("[fault]", "[fault", "line"),
+@pytest.mark.parametrize("old, new, line, said", [
+    ("cause: A cause.\n", "", 1, "cause is missing"),
+    ("cause: A cause.", "cause: ' '", 2, "cause is missing"),
+    ("cause: A cause.", "cause: A cause.\ntitle: Again", 3, "title is there twice, also in line 1"),
+    ("known_from: [https://example.org/x]\n", "", 1, "known_from is missing"),
+    ("https://example.org/x", "I have heard it", 3, "is no https address"),
+    ("time_limit_s: 5", "time_limit_s: 0", 4, "time_limit_s is missing, or no number above 0"),
+    ("time_limit_s: 5", "time_limit_s: soon", 4, "time_limit_s is missing, or no number above 0"),
+    ("time_limit_s: 5", "time_limit_s: 5\nspeed: 1", 5, "unknown key 'speed'"),
+    ("  rate: 5\n", "", 6, "either rate and duration_s, or stages"),
+    ("  duration_s: 1\n", "", 6, "duration_s is missing"),
+    ("items: 3", "items: three", 7, "items is 'three'"),
+    ("items: 3", "items: 3.5", 7, "items is 3.5"),
+    ("items: 3", "items: yes", 7, "items is 'yes'"),
+    ("{query: per_item}", "{query: nosuch}", 10, "query is one of batched, per_item, not 'nosuch'"),
+    ("{query: per_item}", "{qery: per_item}", 10, "unknown key 'qery'"),
+    ("{query: per_item}", "per_item", 10, "fault.toggles must be a table"),
+    ("  toggles: {query: per_item}", "  {}", 9, "fault: changes nothing"),
+    ("toggles: {query: per_item}", "disturbance: rain", 10, "disturbance is one of"),
+    ("  ledger: [bad > 0]\n", "", 12, "symptom: ledger is missing"),
+    ("metrics: [checkout_timeouts > 0]", "metrics: []", 13, "symptom: metrics is missing"),
+    ("bad > 0", "checkout_timeouts > 0", 12, "no figure 'checkout_timeouts'"),
+    ("bad > 0", "bad", 12, "is no condition"),
+    ("bad > 0", "bad > few", 12, "'few' is no number"),
+    ("checkout_timeouts > 0", "verdict == bad", 13, "verdict is (==, !=) one of"),
+    ("fix:\n  - name: a fix", "fixx:\n  - name: a fix", 14, "unknown key 'fixx'"),
+    ("    toggles: {query: batched}\n", "", 15, "fix 'a fix': changes nothing"),
+    ("toggles: {query: batched}", "load: {rate: 1}", 17, "fix 'a fix'.load: unknown key 'rate'"),
+    ("toggles: {query: batched}", "restart: by_hand", 15, "a fix has no symptom, and a restart is none"),
+    ("{pool_size: 50}", "{poolsize: 50}", 21, "unknown key 'poolsize'"),
+    ("service: {pool_size: 50}", "toggles: {query: per_item}", 19, "non_fix 'a non-fix': changes nothing"),
+    ("service: {pool_size: 50}", "restart: often", 21, "restart is one of by_hand, by_restarter"),
+    ("service: {pool_size: 50}", "roles: {postgres: {x: 1}}", 21, "unknown key 'postgres'"),
+    ("service: {pool_size: 50}", "roles: {flashover_app: {connection_limit: ten}}", 21, "connection_limit of flashover_app is 'ten'"),
+    ("toggles: {query: per_item}", "disturbance: crash_loop", 10, "fault: crash_loop wants service.pool_size"),
+    ("  rate: 5", "  stages: 8-100", 6, "stages are RATE/DURATION"),
+    ("name: a non-fix", "name:", 19, "name is missing"),
+    ("  - name: a fix", "  - a fix\n  - name: a fix", 14, "fix must be a table"),
+    ("name: a fix", "name: &x a fix\n    why: *x", 16, "there are no aliases here"),
+    ("{query: per_item}", "{query: per_item", 11, "expected ',' or '}'"),
+    ("title: A title", "- title", 2, "expected <block end>"),
+    ("title: A title", "title: A\ttitle\n\tcause", 2, "cannot start any token"),
+    ("title: A title", "? [a]\n: b", 1, "a key must be a text"),
+    ("title: A title", "---\ntitle: x\n---\ntitle: A title", 3, "expected a single document"),
 ])
-def test_broken_scenarios_are_refused(tmp_path, old, new, said):
-    assert GOOD.count(old) == 1 or old in ("[[fix]]", "[fault]")
-    path = write(tmp_path, GOOD.replace(old, new, 1))
-    with pytest.raises(BrokenScenario) as refused:
+def test_broken_scenarios_are_refused(tmp_path, old, new, line, said):
+    """By file, line and key."""
+    assert GOOD.count(old) == 1
+    path = write(tmp_path, GOOD.replace(old, new))
+    with pytest.raises(BrokenFile) as refused:
         Scenario(path, OPTIONS, TOGGLES)
-    assert str(refused.value).startswith("a-scenario.toml: ") and said in str(refused.value) and "\n" not in str(refused.value)
+    assert str(refused.value).startswith(f"a-scenario.yaml:{line}: ") and said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xfe\x00", b"title: \xff", b"just words", b"[]", b"\x00"])
+def test_what_is_no_scenario_at_all(tmp_path, data):
+    path = tmp_path / "a-scenario.yaml"
+    path.write_bytes(data)
+    with pytest.raises(BrokenFile, match=r"^a-scenario.yaml:1: [^\n]+$"):
+        Scenario(path, OPTIONS, TOGGLES)
+
+
+def test_the_digest_is_of_what_is_proven(tmp_path):
+    """A comment leaves a result on record valid, a figure does not."""
+    def digest_of(text):
+        return Scenario(write(tmp_path, text), OPTIONS, TOGGLES).digest
+
+    assert digest_of(GOOD) == digest_of("# A comment.\n" + GOOD.replace("[bad > 0]", "\n    - bad > 0"))
+    assert digest_of(GOOD) != digest_of(GOOD.replace("rate: 5", "rate: 6"))
 
 
 def test_the_whole_scenario_is_accepted(tmp_path):
@@ -160,9 +190,9 @@ def test_the_whole_scenario_is_accepted(tmp_path):
     assert [phase.label for phase in scenario.phases()] == ["baseline", "fault", "fix a fix", "non-fix a non-fix"]
     assert scenario.baseline.setup["toggles"] == {} and scenario.fault.setup["toggles"] == {"query": "per_item"}
     assert scenario.non_fixes[0].setup["service"] == {"pool_size": 50}
-    with pytest.raises(BrokenScenario, match="small letters"):
+    with pytest.raises(BrokenFile, match="small letters"):
         Scenario(write(tmp_path, GOOD, "A_Name"), OPTIONS, TOGGLES)
-    with pytest.raises(BrokenScenario):  # one broken file is enough to refuse the folder
+    with pytest.raises(BrokenFile):  # one broken file is enough to refuse the folder
         load_all(tmp_path, OPTIONS, TOGGLES)
 
 
@@ -170,7 +200,7 @@ def test_a_broken_file_ends_the_program(tmp_path):
     write(tmp_path, GOOD.replace("bad > 0", "bda > 0"))
     status, out, error = run_proof("--scenarios", tmp_path)
     assert status == 2 and out == ""
-    assert error.startswith("proof: a-scenario.toml: symptom.ledger: 'bda > 0': no figure 'bda'; there are: ")
+    assert error.startswith("proof: a-scenario.yaml:12: symptom.ledger: 'bda > 0': no figure 'bda'; there are: ")
     assert len(error.splitlines()) == 1
 
 
@@ -179,7 +209,7 @@ REQUIRED = {"concurrent-map-writes", "pool-exhaustion", "both", "lost-updates", 
 
 
 def test_all_committed_scenarios_are_complete():
-    assert REQUIRED <= {path.stem for path in (ROOT / "experiments/scenarios").glob("*.toml")}
+    assert REQUIRED <= {path.stem for path in (ROOT / "experiments/scenarios").glob("*.yaml")}
     status, out, error = run_proof("--check")
     assert (status, error) == (0, "") and out.endswith(" scenarios are complete\n")
 
@@ -239,7 +269,7 @@ def test_a_ledger_from_a_time_on():
 # ---- what it does when something fails
 
 
-SLOW_START = GOOD.replace("duration_s = 1", "duration_s = 30").replace("[fault]", "[service]\npool_size = 3\n[fault]")
+SLOW_START = GOOD.replace("duration_s: 1", "duration_s: 30").replace("fault:", "service: {pool_size: 3}\nfault:")
 
 
 @pytest.mark.long
@@ -262,11 +292,11 @@ def test_nothing_is_left_after_a_signal(tmp_path, send, number):
 
 @pytest.mark.long
 @pytest.mark.parametrize("setting, said, named", [
-    ("[service]\nrequest_timeout_ms = 0", "the service would not start", "request-timeout-ms"),
-    ('[roles.flashover_app]\nno_such_thing = "1"', "", "no_such_thing"),
+    ("service: {request_timeout_ms: 0}", "the service would not start", "request-timeout-ms"),
+    ("roles: {flashover_app: {no_such_thing: 1}}", "", "no_such_thing"),
 ])
 def test_what_service_or_database_refuse_is_one_line(tmp_path, setting, said, named):
-    write(tmp_path, GOOD.replace("[fault]", f"{setting}\n[fault]"))
+    write(tmp_path, GOOD.replace("fault:", f"{setting}\nfault:"))
     status, out, error = run_proof("--scenarios", tmp_path)
     assert status == 1 and "passed" not in out
     assert error.startswith(f"proof: {said}") and named in error and len(error.splitlines()) == 1
@@ -294,7 +324,7 @@ def test_it_turns_red_when_broken_on_purpose(kind, said):
 def test_a_break_that_goes_unnoticed_is_told(tmp_path):
     """A scenario whose symptom also shows with exchanged phases proves nothing. With the long timeouts, a busy machine
     is clean too."""
-    patient = GOOD.replace("[fault]", "[service]\nrequest_timeout_ms = 5000\n[fault]").replace("duration_s = 1", "duration_s = 1\ntimeout_s = 8")
+    patient = GOOD.replace("fault:", "service: {request_timeout_ms: 5000}\nfault:").replace("duration_s: 1", "duration_s: 1\n  timeout_s: 8")
     write(tmp_path, patient.replace("bad > 0", "wrong == 0").replace("checkout_timeouts > 0", "crashes == 0"))
     status, out, _ = run_proof("--scenarios", tmp_path, "--break")
     assert status == 1 and out.splitlines()[-1] == "0 passed, 3 failed", out

@@ -121,7 +121,7 @@ def test_nothing_but_the_lone_one(diary):
 
 
 def test_who_is_alone_is_a_scenario_and_has_a_reason():
-    names = {path.stem for path in (ROOT / "experiments/scenarios").glob("*.toml")}
+    names = {path.stem for path in (ROOT / "experiments/scenarios").glob("*.yaml")}
     assert "deadline-not-propagated" in ALONE and set(ALONE) <= names
     assert all(len(reason) > 20 for reason in ALONE.values())
 
