@@ -9,7 +9,7 @@ SANITIZE ?=
 ifeq ($(origin CC),default) # make's own is cc
 CC       := gcc
 endif
-PACKAGES := libmicrohttpd libpq jansson libcurl libunwind libdw
+PACKAGES := libmicrohttpd libpq jansson libcurl libunwind libdw yaml-0.1
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
             -Wformat=2 -Wundef -Wvla
 CFLAGS   ?= -O2 -g
@@ -28,6 +28,7 @@ ALL_LDFLAGS = -pthread -pie -Wl,-z,relro,-z,now $(if $(SANITIZE),-fsanitize=$(SA
 PACKAGE_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 SERVICE_LIBS  := $(shell pkg-config --libs libmicrohttpd libpq jansson libunwind libdw 2>/dev/null) -lm
 LOADTEST_LIBS := $(shell pkg-config --libs libmicrohttpd jansson libcurl 2>/dev/null) -lhttp_parser -lm
+DRILL_LIBS    := $(shell pkg-config --libs libmicrohttpd jansson libcurl libpq yaml-0.1 2>/dev/null) -lm
 
 # Every folder below these belongs to the program.
 sources = $(wildcard $(addprefix $(1)/,*.c */*.c */*/*.c *.S */*.S */*/*.S))
@@ -36,6 +37,7 @@ COMMON_OBJECTS   := $(call objects,$(wildcard common/*.c common/http/*.c))
 CLIENT_OBJECTS   := $(call objects,$(wildcard common/client/*.c common/page/*.S))
 SERVICE_OBJECTS  := $(call objects,$(call sources,service))
 LOADTEST_OBJECTS := $(call objects,$(call sources,loadtest)) $(CLIENT_OBJECTS)
+DRILL_OBJECTS    := $(call objects,$(call sources,drill)) $(CLIENT_OBJECTS)
 # Debian's, for the HTML report.
 CHART_JS := /usr/share/javascript/chart.js/chart.min.js
 
@@ -50,10 +52,10 @@ define prepare
 endef
 
 .PHONY: all build
-all: build ## builds both programs
-	@echo 'Built $(BUILD)/service and $(BUILD)/loadtest. Next: make demo, make up or make test; make help lists all targets.'
+all: build ## builds the programs
+	@echo 'Built $(BUILD)/service, $(BUILD)/loadtest and $(BUILD)/drill. Next: make demo, make up or make test; make help lists all targets.'
 
-build: $(BUILD)/service $(BUILD)/loadtest
+build: $(BUILD)/service $(BUILD)/loadtest $(BUILD)/drill
 
 $(BUILD)/service: $(SERVICE_OBJECTS) $(COMMON_OBJECTS)
 	@mkdir -p $(dir $@)
@@ -62,6 +64,10 @@ $(BUILD)/service: $(SERVICE_OBJECTS) $(COMMON_OBJECTS)
 $(BUILD)/loadtest: $(LOADTEST_OBJECTS) $(COMMON_OBJECTS)
 	@mkdir -p $(dir $@)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LOADTEST_LIBS)
+
+$(BUILD)/drill: $(DRILL_OBJECTS) $(COMMON_OBJECTS)
+	@mkdir -p $(dir $@)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(DRILL_LIBS)
 
 # With WERROR=1 every object is one that was made so: the stamp is younger than those made without, which take it away.
 WERROR_STAMP := $(BUILD)/obj/made-with-werror
@@ -85,7 +91,7 @@ $(BUILD)/obj/%.o: %.S common/page/asset.inc $$(wildcard $$(dir $$*)*) $(CHART_JS
 
 # ---- the lab -----------------------------------------------------------------------------------------------------
 
-.PHONY: demo up down reset logs
+.PHONY: demo up drill down reset logs
 demo: ## sets the fire off and shows the fix on a lab of its own; results in build/demo
 	$(call prepare,build run,build)
 	@exec deploy/lab.sh demo
@@ -94,8 +100,12 @@ up: ## starts the whole lab and leaves it running; PORT_BASE=18080: a second one
 	$(call prepare,build run,build)
 	@exec deploy/lab.sh up
 
+drill: ## an incident whose cause nobody in the room knows: prints a link; LEVEL=0 to 3
+	$(call prepare,build run,build)
+	@$(if $(LEVEL),LEVEL="$(LEVEL)") deploy/lab.sh drill
+
 down: ## stops the lab
-reset: ## makes data and toggles as new
+reset: ## makes data, toggles and settings as new
 logs: ## follows the lab's logs
 down reset logs:
 	@exec deploy/lab.sh $@

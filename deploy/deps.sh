@@ -24,6 +24,7 @@ libhttp-parser-dev    # the load tester's reading of HTTP answers
 libunwind-dev         # the stacks in thread dumps
 libdw-dev             # names, files and lines for their addresses
 libcurl4-openssl-dev  # HTTP client of the small tools (health check, metrics)
+libyaml-dev           # the drills' scenarios
 libjs-chart.js        # the charts of the HTML report, built into the load tester
 LIST
         run) cat <<'LIST' ;;
@@ -43,9 +44,16 @@ python3-selenium      # by this
 hey                   # a load tester that leaves out what it did not send, beside ours
 wrk                   # one that has no word for an answer that never came
 pgbouncer             # a pooler between the pool and the server, as in docker-compose's profile scale
-python3-yaml          # reads docs/openapi.yaml
+python3-yaml          # reads docs/openapi.yaml, and the scenarios of the proof
 python3-jsonschema    # holds real answers against it
 LIST
+        *) tools_of "$1" ;;
+    esac
+}
+
+# The same, for what only measures or checks.
+tools_of() {
+    case $1 in
         bench) cat <<'LIST' ;;
 wrk                   # closed-loop load, as the yardstick (pgbench comes with the server)
 haproxy               # before several replicas

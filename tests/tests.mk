@@ -4,7 +4,7 @@
 
 # A unit test is one file with its own main(). It links the objects that it uses, except the programs' main files.
 UNIT_TESTS   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*/test_*.c))
-TESTED       := $(COMMON_OBJECTS) $(filter-out %/main.o,$(SERVICE_OBJECTS) $(LOADTEST_OBJECTS)) \
+TESTED       := $(COMMON_OBJECTS) $(filter-out %/main.o,$(sort $(SERVICE_OBJECTS) $(LOADTEST_OBJECTS) $(DRILL_OBJECTS))) \
                 $(call objects,$(wildcard tests/support/*.c))
 CMAP_OBJECTS := $(call objects,$(wildcard tests/cmap/*.c))
 # The folder of the CMAP specification's own test files, if there is one.
@@ -16,7 +16,7 @@ $(BUILD)/tests/tested.a: $(TESTED)
 	@rm -f $@
 	ar rcsT $@ $^
 
-link_tested = $(CC) $(ALL_LDFLAGS) $(1) -o $@ $^ -lcmocka $(SERVICE_LIBS) $(LOADTEST_LIBS)
+link_tested = $(CC) $(ALL_LDFLAGS) $(1) -o $@ $^ -lcmocka $(SERVICE_LIBS) $(LOADTEST_LIBS) $(DRILL_LIBS)
 
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/tests/tested.a
 	@mkdir -p $(dir $@)

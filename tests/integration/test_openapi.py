@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 import yaml
 
+from drill_lab import DrillLab
 from exposition import parse_metrics
 from http_client import Client
 from lab import ROOT
@@ -15,7 +16,8 @@ from load_server import LoadServer
 from loadtest_support import ITEMS, loadtest, wait_for
 from stall_server import StallServer
 
-TABLES = {"public_routes": "public", "admin_routes": "admin", "api_routes": "loadtest"}
+TABLES = {"public_routes": "public", "admin_routes": "admin", "api_routes": "loadtest", "people_routes": "people",
+          "facilitator_routes": "facilitator"}
 METHODS = ("get", "post", "patch", "put", "delete")
 LONG = {"rate": 50, "duration": "300s", "items": ITEMS}
 NO_RUN = "/v1/runs/20200101T000000000Z-00000000"
@@ -64,7 +66,7 @@ def operations():
 def routes():
     """The same keys, from the tables in the code."""
     found = []
-    for source in [*ROOT.glob("service/**/*.c"), *ROOT.glob("loadtest/**/*.c")]:
+    for source in [*ROOT.glob("service/**/*.c"), *ROOT.glob("loadtest/**/*.c"), *ROOT.glob("drill/**/*.c")]:
         for table in re.finditer(r"struct http_route (\w+)\[\] = \{(.*?)\n\};", source.read_text(), re.S):
             rows = re.findall(r'\{"(\w+)", "([^"]+)", \w+\}', table[2])
             assert len(rows) == table[2].count("{"), f"{source}: a row of {table[1]} that this test cannot read"
@@ -164,13 +166,13 @@ class Caller:
         else:
             assert (answer.body or answer.status == 303) and resolve(schema)["type"] == "string"
 
-    def check_covered(self, port):
+    def check_covered(self, port, impossible=()):
         """Checks that every operation of the port was seen with each of its good statuses, except stopRun's 202."""
         for (of, _, path), operation in self.operations.items():
             if of == port:
                 good = {int(status) for status in operation["responses"] if status[0] in "23"}
                 missing = {(operation["operationId"], status) for status in good} - self.seen
-                assert missing <= {("stopRun", 202)}, f"{path}: {missing}"
+                assert missing <= {("stopRun", 202), *impossible}, f"{path}: {missing}"
 
 
 @pytest.fixture
@@ -239,7 +241,7 @@ def test_answers_of_the_load_tester(target, tmp_path):
 
 
 def test_answers_of_the_service(start_service):
-    service = start_service(pool_size=2, query_latency_ms=20)
+    service = start_service(pool_size=2, query_latency_ms=20, supervised="on")
     call = Caller(public=service.public, admin=service.admin)
     call("public", "GET", "/v1/feeds/7?items=5", 200)
     call("public", "GET", "/v1/feeds/x", 400)
@@ -253,6 +255,9 @@ def test_answers_of_the_service(start_service):
     call("admin", "PATCH", "/v1/toggles", 200, json_body={"query": "per_item"})
     call("admin", "PATCH", "/v1/toggles", 400, json_body={"query": "x"})
     call("admin", "PATCH", "/v1/toggles", 413, body=b"x" * 70000)
+    call("admin", "GET", "/v1/settings", 200)
+    call("admin", "PATCH", "/v1/settings", 200, json_body={"pool-size": 3, "pool-min": None})
+    call("admin", "PATCH", "/v1/settings", 400, json_body={"pool-size": 0})
     # 300 items over 2 connections at 20 ms take 3 s; the deadline is 1 s
     assert service.public.get("/v1/feeds/7?items=300").status in (503, 504)
     pool = call("admin", "GET", "/debug/pool", 200).json()
@@ -261,8 +266,47 @@ def test_answers_of_the_service(start_service):
     call("admin", "GET", "/debug/threads", 200)
     call("admin", "GET", "/debug/threads?format=text", 200)
     call("admin", "GET", "/debug/threads?format=xml", 400)
+    call("admin", "POST", "/v1/restart", 202)
+    assert service.wait_end() == 75
     call.check_covered("public")
     call.check_covered("admin")
+
+
+@pytest.mark.long
+def test_answers_of_the_drill(postgres, tmp_path):
+    with DrillLab(postgres, tmp_path, pace=0.1) as lab:
+        call = Caller(people=lab.people, facilitator=lab.facilitator)
+        for port, client in (("people", lab.people), ("facilitator", lab.facilitator)):
+            stranger = Client(client.port, "wrong")
+            call(port, "GET", "/healthz", 200)
+            call(port, "GET", "/", 200)
+            call(port, "GET", "/login", 200)
+            call(port, "POST", "/login", 303, client=stranger, body=f"token={client.token}".encode())
+            call(port, "GET", "/v1/drill", 200)
+            for of, method, path in call.operations:
+                if of == port and path != "/login":
+                    call(port, method, path, 401, client=stranger)
+        call("facilitator", "GET", "/v1/scenarios", 200)
+        call("facilitator", "POST", "/v1/drills", 400, json_body={"scenario": "pool-exhaustion", "draw": True})
+        call("facilitator", "POST", "/v1/drill/stop", 409)
+        call("people", "POST", "/v1/drill/entries", 409, json_body={"kind": "observed", "text": "x"})
+        call("facilitator", "POST", "/v1/drills", 200, json_body={"scenario": "pool-exhaustion", "seed": 7, "level": 1})
+        call("facilitator", "POST", "/v1/drills", 409, json_body={"draw": True})
+        lab.wait_state("burning")
+        lab.wait_page()
+        for port in ("people", "facilitator"):
+            call(port, "GET", "/v1/drill", 200)
+            call(port, "GET", "/v1/drill/rows?from=3", 200)
+            call(port, "GET", "/v1/drill/rows?from=x", 400)
+        for path, body in (("entries", {"kind": "acknowledge", "text": "on it", "severity": 2}), ("claims", {"claim": "query-an-item"}),
+                           ("hints", {"hint": 1}), ("changes", {"change": "keep-evidence"})):
+            call("people", "POST", f"/v1/drill/{path}", 400, json_body={})
+            call("people", "POST", f"/v1/drill/{path}", 413, body=b"x" * 70000)
+            call("people", "POST", f"/v1/drill/{path}", 200, json_body=body)
+        call("facilitator", "POST", "/v1/drill/stop", 200)
+        call("people", "GET", "/v1/drill", 200)
+        for port in ("people", "facilitator"):
+            call.check_covered(port, {("getLogin", 303)})
 
 
 def test_an_answer_that_is_not_described_fails():
