@@ -403,10 +403,10 @@ ask() {
 # No setting is stored any more. A service that was started with one is restarted.
 put_settings_in_force() {
     local deadline=$(($(now_ms) + ready_timeout_s * 1000)) said
-    until said=$(ask admin --fail "$FLASHOVER_ADMIN_URL/v1/settings") && [[ $said != *'"origin":"database"'* ]] &&
+    until said=$(ask admin --fail "$FLASHOVER_ADMIN_URL/v1/settings") && [[ $said != *'"origin": "database"'* ]] &&
         curl --silent --fail --noproxy '*' --max-time 2 --output /dev/null "$FLASHOVER_URL/readyz"; do
         (($(now_ms) < deadline)) || fail 'all is reset, but the service is not ready: make down, then make up'
-        [[ $said != *'"origin":"database"'* ]] || ask admin --request POST --output /dev/null "$FLASHOVER_ADMIN_URL/v1/restart" || true
+        [[ $said != *'"origin": "database"'* ]] || ask admin --request POST --output /dev/null "$FLASHOVER_ADMIN_URL/v1/restart" || true
         sleep 0.05
     done
 }

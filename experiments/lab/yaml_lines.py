@@ -41,7 +41,8 @@ class Reader:
             node = yaml.compose(data, Loader=yaml.BaseLoader)
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
-            words = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+            parts = [getattr(error, name, None) for name in ("context", "problem", "reason")]
+            words = ", ".join(part for part in parts if part) or str(error)
             self.refuse(mark.line + 1 if mark else 1, " ".join(words.split()))
         if not isinstance(node, yaml.MappingNode):
             self.refuse(1, "the file must be a table")

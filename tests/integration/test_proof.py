@@ -154,7 +154,7 @@ def test_make_passes_a_wrong_name_on():
     ("name: a fix", "name: &x a fix\n    why: *x", 16, "there are no aliases here"),
     ("{query: per_item}", "{query: per_item", 11, "expected ',' or '}'"),
     ("title: A title", "- title", 2, "expected <block end>"),
-    ("title: A title", "title: A\ttitle\n\tcause", 2, "cannot start any token"),
+    ("title: A title", "title: A\ttitle\n\tcause", 1, "cannot start any token"),
     ("title: A title", "? [a]\n: b", 1, "a key must be a text"),
     ("title: A title", "---\ntitle: x\n---\ntitle: A title", 3, "expected a single document"),
 ])
