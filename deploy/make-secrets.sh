@@ -9,6 +9,7 @@
 #   monitor   the exporter's login
 #   grafana   Grafana's password
 #   pooler    PgBouncer's list of users
+#   drill     the drills' tokens, and their logins
 #
 # usage: make-secrets DIR
 set -euo pipefail
@@ -37,6 +38,8 @@ for name in owner app control drill monitor; do
 done
 make_once service/admin-token
 make_once loadtest/token
+make_once drill/people-token
+make_once drill/facilitator-token
 make_once grafana/password
 replace monitor/password <roles/monitor
 
@@ -48,3 +51,6 @@ printf '"flashover_app" "%s"\n' "$(<roles/app)" | replace pooler/users
     printf '*:*:*:flashover_app:%s\n' "$(<roles/app)"
     printf '*:*:*:flashover_control:%s\n' "$(<roles/control)"
 } | replace logins/pgpass
+for name in flashover_drill reporting nightly migrator; do
+    printf '*:*:*:%s:%s\n' "$name" "$(<roles/drill)"
+done | replace drill/pgpass

@@ -2,6 +2,7 @@
 #include "common/options.h"
 #include "common/stop.h"
 #include "drill/catalogue/catalogue.h"
+#include "drill/play/play.h"
 #include "drill/report/grade.h"
 #include "drill/report/lint.h"
 #include "drill/report/postmortem.h"
@@ -17,6 +18,7 @@ static struct stop stop;
 static const char usage[] =
     "usage: drill COMMAND [OPTIONS]\n\n"
     "  serve        runs drills on the lab, for people and their facilitator\n"
+    "  play NAME    plays a drill with scripted people, and prints the grade\n"
     "  list [DIR]   the scenarios of DIR (default: experiments) that can be drilled\n"
     "  check [DIR]  refuses what is wrong in DIR, by file, line and key\n"
     "  grade DIR [CATALOGUE]  the grade of the drill whose record is in DIR, as JSON\n"
@@ -129,6 +131,8 @@ static int dispatch(int argc, char **argv)
     bool list = strcmp(command, "list") == 0;
     if (strcmp(command, "serve") == 0)
         return serve_command(argc - 1, argv + 1, &stop);
+    if (strcmp(command, "play") == 0)
+        return play_command(argc - 1, argv + 1, &stop);
     if ((list || strcmp(command, "check") == 0) && argc <= 3)
         return show(argc > 2 ? argv[2] : "experiments", list);
     if (strcmp(command, "grade") == 0 && (argc == 3 || argc == 4))

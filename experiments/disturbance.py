@@ -70,6 +70,38 @@ class LockDuringLoad(Disturbance):
             ending.wait(LOCK_EVERY_S)
 
 
+class MigrationDuringLoad(Disturbance):
+    """A report that is still reading holds a weak lock, which disturbs nobody. A migration wants the strong one, and
+    waits; every query queues behind it. Where it gives up, it tries again a second later."""
+
+    def before_load(self, service):
+        wait_until_full(service)
+
+    @contextlib.contextmanager
+    def during_load(self):
+        ending, asked = threading.Event(), threading.Event()
+        worker = threading.Thread(target=self._migrate_again_and_again, args=(ending, asked), daemon=True)
+        with self.postgres.connect("owner", autocommit=False) as report:
+            report.cursor().execute("SELECT count(*) FROM video")
+            worker.start()
+            try:
+                assert asked.wait(10), "the migration could not begin"
+                yield
+            finally:
+                ending.set()
+                report.rollback()  # the migration gets its lock
+                worker.join()
+        self.postgres.query("ALTER TABLE video ALTER COLUMN likes DROP DEFAULT", role="owner")
+
+    def _migrate_again_and_again(self, ending, asked):
+        while not ending.is_set():
+            with contextlib.suppress(psycopg2.Error), self.postgres.connect("owner") as migration:
+                asked.set()
+                migration.cursor().execute("ALTER TABLE video ALTER COLUMN likes SET DEFAULT 0")
+                return
+            ending.wait(LOCK_EVERY_S)
+
+
 class FailedRequests(Disturbance):
     """A short outage: some requests wait for a lock until their deadline passes. Then the lock is released, and the
     service could recover."""
@@ -132,4 +164,4 @@ class CrashLoop(Disturbance):
                 thread.join()
 
 
-KINDS = {"none": Disturbance, "lock": LockDuringLoad, "failed_requests": FailedRequests, "crash_loop": CrashLoop}
+KINDS = {"none": Disturbance, "lock": LockDuringLoad, "migration": MigrationDuringLoad, "failed_requests": FailedRequests, "crash_loop": CrashLoop}

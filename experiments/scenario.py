@@ -18,7 +18,7 @@ NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*$")
 SETTING = re.compile(r"[a-z_]+$")
 ROLES = ("flashover_app", "flashover_owner")
 RESTARTS = ("by_hand", "by_restarter")
-DISTURBANCES = ("lock", "failed_requests", "crash_loop")
+DISTURBANCES = ("lock", "migration", "failed_requests", "crash_loop")
 STAGES = re.compile(r"\d+(\.\d+)?/\d+(\.\d+)?(ms|s)(,\d+(\.\d+)?/\d+(\.\d+)?(ms|s))*$")
 LOAD = {"rate": (int, float), "items": int, "duration_s": (int, float), "stages": str, "from_s": (int, float), "retries": int,
         "retry_backoff_ms": int, "timeout_s": (int, float)}

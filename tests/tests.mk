@@ -73,7 +73,7 @@ sanitizer-programs:
 
 PYTEST := /usr/bin/python3 -m pytest -q
 
-.PHONY: test test-long test-compose compose-images unit integration cmap cmap-tsan tsan asan sanitizer-tests fuzz fuzz-replay check
+.PHONY: test test-long test-drill test-compose compose-images unit integration cmap cmap-tsan tsan asan sanitizer-tests fuzz fuzz-replay check
 # First the tests without a database, two jobs at a time, and each job's output when it ends. Then the integration
 # tests, which need both processors for themselves. A failure does not stop the others.
 test: ## runs all tests except the long ones
@@ -90,6 +90,10 @@ test-long: ## runs the tests that take ten seconds or more each
 	$(PYTEST) -m alone tests/integration || status=1; \
 	exit $$status
 
+test-drill: ## plays every drill, with a change that does not repair it and one that does; some 15 minutes
+	$(call prepare,build run test,build)
+	$(PYTEST) tests/integration/test_drill.py
+
 test-compose: ## tests docker-compose.yml in real containers, on images made here; as root
 	$(call prepare,build run test compose,build)
 	@exec tests/compose/run
@@ -104,7 +108,7 @@ unit: unit-programs ## runs the unit tests
 # Against a real PostgreSQL, with the programs of build, build/tsan and build/asan. Four files run at a time: most tests
 # wait most of the time, and each test must pass on a busy machine.
 integration: build $(BUILD)/tests/pool_real $(BUILD)/tests/cmap_runner ## runs the integration tests on a built tree
-	$(PYTEST) -n 4 --dist loadscope -m "not long" tests/integration
+	$(PYTEST) -n 4 --dist loadscope -m "not long and not drill" tests/integration
 
 # The pool against scenarios in cmap-format: ours, and those of the specification if they are there (their licence is
 # not ours). Then the proof that the runner can fail. cmap-tsan runs ours again under ThreadSanitizer.

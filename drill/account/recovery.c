@@ -3,6 +3,8 @@
 #include "common/check.h"
 #include "drill/account/alert.h"
 
+/* The last seconds are not final yet: what was wrong just before them is still the answer. */
+#define UNFINISHED_S    7
 #define MITIGATED_SHARE 25.0
 #define REPAIRED_SHARE  100.0
 #define IN_TIME_SHARE   (1 - SLO_SLOW_SHARE)
@@ -73,6 +75,7 @@ static struct recovery find_window(const struct account_row *rows, unsigned coun
                                    const struct demands *demands)
 {
     struct recovery found = {RECOVERY_TOO_SHORT, from};
+    struct recovery last = found; /* what was wrong last */
     unsigned first = from;
     while (first < count) {
         if (in_shadow(&rows[first])) {
@@ -82,9 +85,11 @@ static struct recovery find_window(const struct account_row *rows, unsigned coun
         found = judge_window(rows, count, first, demands);
         if (found.reason <= RECOVERY_NO_TRIGGER)
             break;
+        last = found;
         first = found.reason == RECOVERY_SLOW ? first + 1 : found.at + 1;
     }
-    return found;
+    bool is_news = last.reason > RECOVERY_NO_TRIGGER && last.at + UNFINISHED_S >= count;
+    return found.reason != RECOVERY_HOLDS && is_news ? last : found;
 }
 
 struct recovery recovery_mitigated(const struct account_row *rows, unsigned count, unsigned from,

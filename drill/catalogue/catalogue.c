@@ -20,7 +20,7 @@ static void read_one(struct catalogue *catalogue, const char *path, FILE *err)
         catalogue->broken++;
         return;
     }
-    bool ok = scenario_open(scenario, path);
+    bool ok = scenario_open(scenario, path, &catalogue->house);
     if (!ok)
         fprintf(err, "drill: %s\n", scenario->file.why);
     catalogue->broken += !ok;

@@ -37,20 +37,44 @@ static bool take_setting(struct house *house, const char *key, const char *text)
 {
     char *end;
     double value = strtod(text, &end);
-    if (house->setting_count == HOUSE_PAIRS || end == text || *end || value < 0)
+    int i = 0;
+    while (i < house->setting_count && strcmp(house->settings[i].name, key) != 0)
+        i++;
+    if (i == HOUSE_PAIRS || end == text || *end || value < 0)
         return false;
-    house->settings[house->setting_count].name = key;
-    house->settings[house->setting_count++].value = value;
+    house->settings[i].name = key;
+    house->settings[i].value = value;
+    house->setting_count = i == house->setting_count ? i + 1 : house->setting_count;
     return true;
 }
 
 static bool take_toggle(struct house *house, const char *key, const char *text)
 {
-    if (house->toggle_count == HOUSE_PAIRS || !*text)
+    int i = 0;
+    while (i < house->toggle_count && strcmp(house->toggles[i].name, key) != 0)
+        i++;
+    if (i == HOUSE_PAIRS || !*text)
         return false;
-    house->toggles[house->toggle_count].name = key;
-    house->toggles[house->toggle_count++].value = text;
+    house->toggles[i].name = key;
+    house->toggles[i].value = text;
+    house->toggle_count = i == house->toggle_count ? i + 1 : house->toggle_count;
     return true;
+}
+
+bool house_override(struct house *house, struct yaml_file *file, const yaml_node_t *node)
+{
+    static const char *const keys[] = {"load", "settings", "toggles", "role_limit", NULL};
+    if (!yaml_is_table(file, node, "house", keys) ||
+        !yaml_number(file, node, "house", "role_limit", 1, 1000, &house->role_limit))
+        return false;
+    const yaml_node_t *load = yaml_value(file, node, "load");
+    if (load && !read_load(file, load, house))
+        return false;
+    if (yaml_value(file, node, "settings") &&
+        !read_pairs(file, node, "settings", take_setting, house))
+        return false;
+    return !yaml_value(file, node, "toggles") ||
+           read_pairs(file, node, "toggles", take_toggle, house);
 }
 
 static bool read_healthy(struct yaml_file *file, const yaml_node_t *root, struct house *house)

@@ -29,6 +29,11 @@ struct house {
 bool house_open(struct house *house, const char *path) __attribute__((warn_unused_result));
 void house_close(struct house *house);
 
+/* Replaces what a scenario's table says in place of `house`, a copy of the one that all share:
+ * load, settings, toggles, role_limit. Its texts live as long as both files. */
+bool house_override(struct house *house, struct yaml_file *file, const yaml_node_t *node)
+    __attribute__((warn_unused_result));
+
 /* A setting's value; 0 where the house has none. */
 double house_setting(const struct house *house, const char *name);
 

@@ -10,8 +10,9 @@
 static const char *const top_keys[] = {"title",   "cause", "known_from", "time_limit_s", "toggles",
                                        "service", "roles", "load",       "baseline",     "fault",
                                        "symptom", "fix",   "non_fix",    "drill",        NULL};
-static const char *const drill_keys[] = {"level",  "version", "at_fault", "trigger",
-                                         "claims", "effects", "hints",    "untouched_bad_share",
+static const char *const drill_keys[] = {"level",    "house",   "version",
+                                         "at_fault", "trigger", "claims",
+                                         "effects",  "hints",   "untouched_bad_share",
                                          NULL};
 static const char *const claim_keys[] = {"latent", "trigger", "sustains", NULL};
 static const char *const roles[] = {"reporting", "nightly", "migrator", NULL};
@@ -213,6 +214,10 @@ static bool read_optional(struct yaml_file *file, const yaml_node_t *node,
 {
     const yaml_node_t *version = yaml_value(file, node, "version");
     const yaml_node_t *trigger = yaml_value(file, node, "trigger");
+    const yaml_node_t *house = yaml_value(file, node, "house");
+    drill->has_house = house != NULL;
+    if (house && !house_override(&drill->house, file, house))
+        return false;
     if (version && !read_version(file, version, drill))
         return false;
     if (trigger && !read_trigger(file, trigger, drill))
@@ -262,9 +267,9 @@ static bool read_name(struct scenario *scenario)
     return true;
 }
 
-bool scenario_open(struct scenario *scenario, const char *path)
+bool scenario_open(struct scenario *scenario, const char *path, const struct house *house)
 {
-    *scenario = (struct scenario){0};
+    *scenario = (struct scenario){.drill = {.house = *house}};
     struct yaml_file *file = &scenario->file;
     if (!yaml_file_open(file, path) || !read_name(scenario))
         return false;

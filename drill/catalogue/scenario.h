@@ -6,7 +6,7 @@
 #define FLASHOVER_DRILL_CATALOGUE_SCENARIO_H
 
 #include "drill/catalogue/change.h"
-#include "drill/catalogue/yaml_file.h"
+#include "drill/catalogue/house.h"
 
 #define SCENARIO_TOGGLES    4
 #define SCENARIO_STEPS      4
@@ -34,6 +34,8 @@ struct step {
 
 struct scenario_drill {
     unsigned level;
+    struct house house; /* the one that all share, but for what the scenario says itself */
+    bool has_house;     /* it says something: then it is chosen by name, and never drawn */
     /* The version that has the defect: toggles on top of the house's. None: no version is guilty.
      */
     struct {
@@ -64,8 +66,10 @@ struct scenario {
     struct yaml_file file;
 };
 
-/* Reads a file. False: file.why says what is wrong. scenario_close() in any case. */
-bool scenario_open(struct scenario *scenario, const char *path) __attribute__((warn_unused_result));
+/* Reads a file. `house`: the one that all drills share. False: file.why says what is wrong.
+ * scenario_close() in any case. */
+bool scenario_open(struct scenario *scenario, const char *path, const struct house *house)
+    __attribute__((warn_unused_result));
 void scenario_close(struct scenario *scenario);
 
 #endif

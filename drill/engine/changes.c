@@ -17,6 +17,20 @@
 #define RETRY_BUDGET_PERCENT 10
 /* So long a change is tried again. */
 #define PATIENCE_S 60
+/* So long a restart may take until it counts as done, ready or not. */
+#define RESTART_PATIENCE_S 20
+
+#define MIGRATOR "migrator"
+/* Gives up after a moment, lets the queue go, and tries again. */
+static const struct step patient_migration = {
+    .kind = STEP_SQL,
+    .role = MIGRATOR,
+    .statements = {"SET lock_timeout = '50ms'",
+                   "DO $$ BEGIN FOR attempt IN 1..100 LOOP BEGIN "
+                   "ALTER TABLE video ALTER COLUMN likes SET DEFAULT 0; EXIT; "
+                   "EXCEPTION WHEN lock_not_available THEN PERFORM pg_sleep(2); END; END LOOP; "
+                   "END $$"},
+    .statement_count = 2};
 
 const char *const expectation_figures[] = {
     "bad_percent", "slow_percent", "attempts_per_request", "pool_used", "waiting", "crashes", NULL};
@@ -48,6 +62,7 @@ void drill_judge_expectations(struct drill *drill, double now_s)
         struct made_change *change = &drill->changes[i];
         struct expectation *expectation = &change->expectation;
         if (change->state != CHANGE_DONE || !isnan(expectation->outcome) ||
+            change_definitions[change->change].kind == CHANGE_IS_EVIDENCE ||
             now_s < change->done_s + expectation->within_s)
             continue;
         expectation->outcome = mean_figure(drill, expectation->figure,
@@ -135,9 +150,10 @@ static bool deploy_older(struct engine *engine, struct drill *drill, unsigned nu
     return true;
 }
 
-static bool multiply_setting(struct engine *engine, const char *name, double times)
+static bool multiply_setting(struct engine *engine, const struct drill *drill, const char *name,
+                             double times)
 {
-    double value = house_setting(&engine->config.catalogue->house, name) * times;
+    double value = house_setting(drill_house(drill), name) * times;
     json_t *settings = json_pack("{s:I}", name, (json_int_t)value);
     engine_unlock(engine);
     bool ok = settings && lab_set_settings(&engine->lab, settings);
@@ -166,8 +182,8 @@ static bool set_timeout(struct engine *engine, const char *name, const char *mil
 static bool end_idle(struct engine *engine)
 {
     engine_unlock(engine);
-    bool ok = database_call(engine->config.lab.conninfo, "SELECT drill.end_idle()", NULL, 0,
-                            engine->lab.why);
+    bool ok = database_call(engine->config.lab.conninfo, "SELECT drill.end_idle() IS NOT NULL",
+                            NULL, 0, engine->lab.why);
     engine_lock(engine);
     return ok;
 }
@@ -198,6 +214,14 @@ static bool set_share(struct engine *engine, struct drill *drill, double percent
         return false;
     drill->share_percent = percent;
     return true;
+}
+
+/* The sessions are the thread's own; to end one may take seconds. */
+static void end_migration(struct engine *engine, struct drill *drill)
+{
+    engine_unlock(engine);
+    drill_end_sessions(drill, MIGRATOR);
+    engine_lock(engine);
 }
 
 /* Whether the service must be started again for it. */
@@ -239,15 +263,15 @@ static bool apply(struct engine *engine, struct drill *drill, const struct made_
         return drill_change_load(engine, drill,
                                  json_pack("{s:i}", "retry-budget", RETRY_BUDGET_PERCENT));
     case CHANGE_POOL_X2:
-        return multiply_setting(engine, "pool-size", 2);
+        return multiply_setting(engine, drill, "pool-size", 2);
     case CHANGE_POOL_X5:
-        return multiply_setting(engine, "pool-size", 5);
+        return multiply_setting(engine, drill, "pool-size", 5);
     case CHANGE_POOL_X10:
-        return multiply_setting(engine, "pool-size", 10);
+        return multiply_setting(engine, drill, "pool-size", 10);
     case CHANGE_DEADLINE_X2:
-        return multiply_setting(engine, "request-timeout-ms", 2);
+        return multiply_setting(engine, drill, "request-timeout-ms", 2);
     case CHANGE_DEADLINE_X5:
-        return multiply_setting(engine, "request-timeout-ms", 5);
+        return multiply_setting(engine, drill, "request-timeout-ms", 5);
     case CHANGE_ROLE_LIMIT_X2:
         return double_role_limit(engine, drill);
     case CHANGE_IDLE_TIMEOUT:
@@ -256,8 +280,11 @@ static bool apply(struct engine *engine, struct drill *drill, const struct made_
     case CHANGE_CLIENT_CHECK:
         return set_timeout(engine, "client_connection_check_interval", CLIENT_CHECK_MS);
     case CHANGE_MIGRATION_BACK:
+        end_migration(engine, drill);
+        return true;
     case CHANGE_MIGRATION_AGAIN:
-        drill_end_sessions(drill);
+        end_migration(engine, drill);
+        drill_start_session(drill, engine->config.lab.conninfo, &patient_migration);
         return true;
     case CHANGE_ROLLBACK:
         return deploy_older(engine, drill, change->argument);
@@ -278,16 +305,21 @@ static void note_repair(struct drill *drill, enum change change)
 
 static void finish(struct drill *drill, struct made_change *change, const char *why)
 {
+    if (drill->state == DRILL_OVER)
+        return;
     change->state = why ? CHANGE_FAILED : CHANGE_DONE;
     change->done_s = drill_now_s(drill);
     if (why)
         snprintf(change->why, sizeof change->why, "%s", why);
     else
         note_repair(drill, change->change);
-    drill_note(drill, "lab", "change", why ? why : change_definitions[change->change].words,
+    drill_note(drill, "lab", "change",
+               why ? "it could not be done" : change_definitions[change->change].words,
                json_pack("{s:s, s:s}", "change", change_definitions[change->change].key, "state",
                          why ? "failed" : "done"),
                false);
+    if (why) /* it may name what people are not to know */
+        drill_note(drill, "drill", "trouble", why, NULL, true);
 }
 
 static bool restart(struct engine *engine, struct drill *drill)
@@ -296,6 +328,7 @@ static bool restart(struct engine *engine, struct drill *drill)
     bool ok = lab_restart(&engine->lab);
     engine_lock(engine);
     drill->restarting = ok;
+    drill->restarted_s = drill_now_s(drill);
     return ok;
 }
 
@@ -315,13 +348,15 @@ static void carry_out(struct engine *engine, struct drill *drill, unsigned index
         drill->deployment = -1;
 }
 
-/* A deployment is done when the service is ready again. */
+/* A deployment is done when the service is ready again, or when another process answers and does
+ * not become ready for a while, as behind a lock of the database. */
 static void see_to_restart(struct engine *engine, struct drill *drill)
 {
     engine_unlock(engine);
     bool ready = lab_is_ready(&engine->lab);
     engine_lock(engine);
-    if (!ready || drill->state == DRILL_OVER)
+    bool waits = drill_now_s(drill) < drill->restarted_s + RESTART_PATIENCE_S;
+    if (drill->state == DRILL_OVER || (!ready && waits))
         return;
     drill->restarting = false;
     drill->deployment_shadow_until_s = drill_now_s(drill) + READY_SHADOW_S;
@@ -330,15 +365,18 @@ static void see_to_restart(struct engine *engine, struct drill *drill)
     drill->deployment = -1;
 }
 
+/* Those that are no deployments first: they wait for none. */
 void drill_run_changes(struct engine *engine, struct drill *drill, double now_s)
 {
-    if (drill->restarting) {
-        see_to_restart(engine, drill);
-        return;
-    }
-    for (unsigned i = 0; i < drill->change_count; i++)
-        if (drill->changes[i].state == CHANGE_UNDER_WAY && now_s >= drill->changes[i].due_s) {
+    for (unsigned i = 0; i < drill->change_count && drill->state != DRILL_OVER; i++) {
+        const struct made_change *change = &drill->changes[i];
+        if (change->state == CHANGE_UNDER_WAY && drill->deployment != (int)i &&
+            now_s >= change->due_s)
             carry_out(engine, drill, i);
-            return; /* the rest in the next turn: this took time */
-        }
+    }
+    if (drill->restarting)
+        see_to_restart(engine, drill);
+    else if (drill->deployment >= 0 && drill->state != DRILL_OVER &&
+             now_s >= drill->changes[drill->deployment].due_s)
+        carry_out(engine, drill, (unsigned)drill->deployment);
 }

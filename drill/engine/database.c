@@ -18,7 +18,10 @@ bool database_call(const char *conninfo, const char *sql, const char *const argu
         result = PQexecParams(pg, sql, argument_count, NULL, arguments, NULL, NULL, 0);
         ok = PQresultStatus(result) == PGRES_TUPLES_OK;
     }
-    if (!ok) {
+    if (ok && PQntuples(result) == 1 && strcmp(PQgetvalue(result, 0, 0), "f") == 0) {
+        snprintf(why, LAB_WHY_SIZE, "there is no such session");
+        ok = false;
+    } else if (!ok) {
         snprintf(why, LAB_WHY_SIZE, "%s", pg ? PQerrorMessage(pg) : "out of memory");
         why[strcspn(why, "\n")] = '\0';
     }

@@ -27,7 +27,7 @@ void drill_note(struct drill *drill, const char *who, const char *kind, const ch
     json_t *entry =
         json_pack("{s:f, s:s, s:s, s:s}", "at_s", at_s, "who", who, "what", kind, "text", text);
     if (fields)
-        json_object_update(entry, fields);
+        json_object_update_missing(entry, fields);
     json_decref(fields);
     if (entry && sealed)
         json_object_set_new(entry, "sealed", json_true());
@@ -38,10 +38,26 @@ void drill_note(struct drill *drill, const char *who, const char *kind, const ch
     json_array_append_new(drill->timeline, entry);
 }
 
-void drill_end_sessions(struct drill *drill)
+void drill_start_session(struct drill *drill, const char *conninfo, const struct step *step)
 {
     for (unsigned i = 0; i < DRILL_SESSIONS; i++) {
-        session_end(drill->sessions[i]);
+        if (drill->sessions[i])
+            continue;
+        drill->sessions[i] = session_start(conninfo, step);
+        if (drill->sessions[i])
+            return;
+    }
+    drill_note(drill, "drill", "trouble", "a session of the database could not be started", NULL,
+               true);
+}
+
+void drill_end_sessions(struct drill *drill, const char *role)
+{
+    for (unsigned i = 0; i < DRILL_SESSIONS; i++) {
+        struct session *session = drill->sessions[i];
+        if (!session || (role && strcmp(session_role(session), role) != 0))
+            continue;
+        session_end(session);
         drill->sessions[i] = NULL;
     }
 }
@@ -62,8 +78,6 @@ struct drill *drill_new(void)
     drill->load = json_object();
     for (int i = 0; i < DRILL_TIMES; i++)
         drill->t_s[i] = NAN;
-    for (int i = 0; i < CLAIM_ASKED; i++)
-        drill->claims[i] = CLAIMS;
     return drill;
 }
 
@@ -71,7 +85,7 @@ void drill_free(struct drill *drill)
 {
     if (!drill)
         return;
-    drill_end_sessions(drill);
+    drill_end_sessions(drill, NULL);
     for (unsigned i = 0; i < drill->version_count; i++)
         json_decref(drill->versions[i].toggles);
     json_decref(drill->timeline);

@@ -71,9 +71,12 @@ struct drill {
     unsigned next_deployment;        /* of the plan */
     struct made_change changes[DRILL_CHANGES];
     unsigned change_count;
-    int deployment;  /* the change under way that is a deployment; -1: none */
-    bool restarting; /* the service has been asked to, and is not ready yet */
+    int deployment;                       /* the change under way that is a deployment; -1: none */
+    double restarted_s;                   /* when it was told to */
+    double before_unix_s, started_unix_s; /* the lab's, for the snapshot */
+    bool restarting;                      /* the service has been asked to, and is not ready yet */
     double share_percent;
+    bool load_pending; /* a load that was begun anew has not been told yet */
     json_t *load; /* what was changed of the house's load, as PATCH /v1/runs/ID has it; owned */
     double deployment_shadow_until_s, trigger_shadow_until_s;
     bool trigger_began;                  /* in the present second */
@@ -83,8 +86,7 @@ struct drill {
     struct session *sessions[DRILL_SESSIONS];
     bool load_repaired; /* a change of the callers that repairs is in force */
     bool database_repaired;
-    enum claim claims[CLAIM_ASKED];
-    unsigned claim_counts[CLAIM_ASKED], claims_wrong;
+    unsigned claim_counts[CLAIM_ASKED];
     bool hints[SCENARIO_HINTS];
     double role_limit;
     json_t *timeline; /* entries as people see them; owned */
@@ -107,6 +109,12 @@ struct engine {
     struct drill *drill; /* (m) the present one, or the last; NULL: none yet */
 };
 
+/* The settings that this drill begins with. */
+static inline const struct house *drill_house(const struct drill *drill)
+{
+    return &drill->scenario->drill.house;
+}
+
 /* The engine's thread gives the lock back while the lab works, and takes it again. */
 void engine_unlock(struct engine *engine);
 void engine_lock(struct engine *engine);
@@ -126,8 +134,14 @@ void drill_note(struct drill *drill, const char *who, const char *kind, const ch
 /* Carries out what is due at now_s: deployments of the plan, T0, triggers, sessions. */
 void drill_run_plan(struct engine *engine, struct drill *drill, double now_s);
 
-/* Ends all sessions of the database. */
-void drill_end_sessions(struct drill *drill);
+/* Starts a session of the database for a step of SQL, which outlives it; a note says so where it
+ * cannot. Ends those of a role; NULL: all. */
+void drill_start_session(struct drill *drill, const char *conninfo, const struct step *step);
+void drill_end_sessions(struct drill *drill, const char *role);
+
+/* Starts the sessions of T0 again, which died with the program; not those that a repair has ended.
+ */
+void drill_resume_sessions(struct engine *engine, struct drill *drill);
 
 /* Carries out changes that are due, and sees to a restart's end. */
 void drill_run_changes(struct engine *engine, struct drill *drill, double now_s);

@@ -12,6 +12,7 @@
 #define TURN_NS    (250 * CLOCK_NS_PER_MS)
 #define PREPARE_NS (60 * CLOCK_NS_PER_S)
 #define LOAD_MAX_S 14400
+#define END_S      60 /* before the load itself ends */
 /* A load that was started anew begins with the next second. */
 #define RELOAD_NS (2 * CLOCK_NS_PER_S)
 
@@ -37,13 +38,13 @@ static bool prepare(struct engine *engine, struct drill *drill)
     while (!ok && !is_over(engine) && clock_now_ns() < until_ns) {
         engine_unlock(engine);
         ok = house_make(engine, &restarted) &&
-             lab_start_load(&engine->lab, &engine->config.catalogue->house, LOAD_MAX_S);
+             lab_start_load(&engine->lab, drill_house(drill), LOAD_MAX_S);
         engine_lock(engine);
         snprintf(drill->trouble, sizeof drill->trouble, "%s", ok ? "" : engine->lab.why);
         if (!ok)
             wait_turn(engine, TURN_NS);
     }
-    if (!ok)
+    if (!ok || is_over(engine)) /* it may have been stopped meanwhile */
         return false;
     drill->began_ns = clock_now_ns();
     drill->state = DRILL_HEALTHY;
@@ -55,8 +56,6 @@ static bool prepare(struct engine *engine, struct drill *drill)
 
 /* ---- second by second ----------------------------------------------------------------------- */
 
-/* A load tester that died and came back has no run of ours: the load begins anew, and the seconds
- * between are a gap. */
 /* What the lost load had not finished is not known. */
 static void forget_unfinished(struct drill *drill)
 {
@@ -65,6 +64,8 @@ static void forget_unfinished(struct drill *drill)
             account_row_forget(&drill->rows[i]);
 }
 
+/* A load tester that died and came back has no run of ours: the load begins anew, and the seconds
+ * between are a gap. */
 static void load_again(struct engine *engine, struct drill *drill, double now_s)
 {
     struct lab *lab = &engine->lab;
@@ -72,14 +73,13 @@ static void load_again(struct engine *engine, struct drill *drill, double now_s)
         return;
     engine->reload_at_ns = clock_now_ns() + RELOAD_NS;
     engine_unlock(engine);
-    bool ok = lab_start_load(lab, &engine->config.catalogue->house, LOAD_MAX_S - now_s);
-    if (ok && json_object_size(drill->load) > 0)
-        ok = lab_change_load(lab, drill->load);
+    bool ok = lab_start_load(lab, drill_house(drill), LOAD_MAX_S - now_s);
     engine_lock(engine);
     if (!ok)
         return;
     forget_unfinished(drill);
-    drill->first_row = (unsigned)now_s;
+    drill->first_row = (unsigned)drill_now_s(drill);
+    drill->load_pending = json_object_size(drill->load) > 0;
     snprintf(drill->run_id, sizeof drill->run_id, "%s", lab->run_id);
     drill_note(drill, "lab", "gap", "the load tester was away; the load begins anew",
                json_pack("{s:s}", "run", lab->run_id), false);
@@ -122,19 +122,34 @@ static void record_rows(struct drill *drill)
     }
 }
 
+/* The load that was begun anew is the house's until it has been changed as the lost one was. */
+static void change_load_again(struct engine *engine, struct drill *drill)
+{
+    if (!drill->load_pending)
+        return;
+    json_t *change = json_deep_copy(drill->load);
+    engine_unlock(engine);
+    bool ok = change && lab_change_load(&engine->lab, change);
+    engine_lock(engine);
+    json_decref(change);
+    drill->load_pending = !ok;
+}
+
 /* Takes in what load tester and service say at the end of each second. */
 static void take_second(struct engine *engine, struct drill *drill, unsigned second)
 {
     struct lab_look look;
-    unsigned count = drill->row_count;
     for (; drill->row_count <= second; drill->row_count++)
         mark_row(drill, drill->row_count);
     engine_unlock(engine);
     lab_look(&engine->lab, &look);
-    bool fetched = lab_fetch_rows(&engine->lab, drill->rows, drill->first_row, &count);
+    json_t *answer = lab_fetch_rows(&engine->lab);
     engine_lock(engine);
+    bool fetched = answer && lab_take_rows(&engine->lab, answer, drill->rows, drill->first_row);
+    json_decref(answer);
     if (!fetched)
         load_again(engine, drill, second + 1);
+    change_load_again(engine, drill);
     struct account_row *row = &drill->rows[second];
     row->up = look.up;
     row->crashes = look.crashes;
@@ -169,11 +184,12 @@ static void look_for_page(struct engine *engine, struct drill *drill)
 /* The second after the first change that acted, from which on a recovery can begin. -1: none. */
 static int first_change_second(const struct drill *drill)
 {
+    double first_s = LOAD_MAX_S;
     for (unsigned i = 0; i < drill->change_count; i++)
         if (drill->changes[i].state == CHANGE_DONE &&
             change_definitions[drill->changes[i].change].kind != CHANGE_IS_EVIDENCE)
-            return (int)ceil(drill->changes[i].done_s);
-    return -1;
+            first_s = fmin(first_s, drill->changes[i].done_s);
+    return first_s < LOAD_MAX_S ? (int)ceil(first_s) : -1;
 }
 
 static void look_for_recovery(struct engine *engine, struct drill *drill)
@@ -189,6 +205,9 @@ static void look_for_recovery(struct engine *engine, struct drill *drill)
         set_time(drill, DRILL_T3, found.at, "mitigated", "the users have been well since then",
                  false);
     found = recovery_repaired(drill->rows, drill->row_count, (unsigned)from, &rules);
+    if (isnan(drill->t_s[DRILL_T3]) && found.reason == RECOVERY_HOLDS)
+        set_time(drill, DRILL_T3, found.at, "mitigated", "the users have been well since then",
+                 false);
     if (isnan(drill->t_s[DRILL_T4]) && found.reason == RECOVERY_HOLDS)
         set_time(drill, DRILL_T4, found.at, "repaired", "the cause has been gone since then", true);
 }
@@ -204,17 +223,22 @@ static void end_drill(struct drill *drill, const char *why)
 
 static void look_for_end(struct engine *engine, struct drill *drill, double now_s)
 {
-    double limit_s = engine->config.catalogue->house.limit_s * engine->config.pace;
+    double limit_s = drill_house(drill)->limit_s * engine->config.pace;
     double paged_s = isnan(drill->t_s[DRILL_T1]) ? drill->plan.fault_s : drill->t_s[DRILL_T1];
     if (!isnan(drill->t_s[DRILL_T4]))
         end_drill(drill, "repaired");
-    else if (now_s > paged_s + limit_s || now_s >= LOAD_MAX_S - 60)
+    else if (now_s > paged_s + limit_s || now_s >= LOAD_MAX_S - END_S)
         end_drill(drill, "the time is over");
 }
 
 static void turn(struct engine *engine, struct drill *drill)
 {
     double now_s = drill_now_s(drill);
+    drill->trouble[0] = '\0';
+    if (now_s >= LOAD_MAX_S - END_S) { /* also after a long absence */
+        look_for_end(engine, drill, now_s);
+        return;
+    }
     drill_run_plan(engine, drill, now_s);
     drill_run_changes(engine, drill, now_s);
     unsigned second = (unsigned)now_s;
@@ -225,6 +249,8 @@ static void turn(struct engine *engine, struct drill *drill)
         drill_judge_expectations(drill, now_s);
     }
     look_for_end(engine, drill, now_s);
+    drill->before_unix_s = engine->lab.before_unix_s;
+    drill->started_unix_s = engine->lab.started_unix_s;
     snapshot_write(drill);
 }
 
@@ -233,7 +259,7 @@ static void turn(struct engine *engine, struct drill *drill)
 static void clear_lab(struct engine *engine, struct drill *drill)
 {
     engine_unlock(engine);
-    drill_end_sessions(drill);
+    drill_end_sessions(drill, NULL);
     lab_stop_load(&engine->lab);
     if (!database_call(engine->config.lab.conninfo, "SELECT drill.reset()", NULL, 0,
                        engine->lab.why))
@@ -246,8 +272,10 @@ static void run_drill(struct engine *engine, struct drill *drill)
 {
     engine->busy = true;
     bool goes_on = drill->began_ns > 0; /* after the end of its program */
-    if (goes_on)
+    if (goes_on) {
         drill_note(drill, "drill", "gap", "the drill program was away", NULL, false);
+        drill_resume_sessions(engine, drill);
+    }
     if (!goes_on && !prepare(engine, drill))
         end_drill(drill, "the lab could not be made ready");
     while (!is_over(engine)) {
@@ -309,13 +337,15 @@ struct engine *engine_open(const struct engine_config *config, char *why, size_t
     return NULL;
 }
 
-void engine_close(struct engine *engine)
+void engine_close(struct engine *engine, bool all_done)
 {
     engine_lock(engine);
     engine->stopping = true;
     CHECK_PTHREAD(pthread_cond_signal(&engine->wake));
     engine_unlock(engine);
     CHECK_PTHREAD(pthread_join(engine->thread, NULL));
+    if (!all_done)
+        return;
     drill_free(engine->drill);
     lab_close(&engine->lab);
     free(engine);
@@ -329,7 +359,7 @@ static struct drill *begin_drill(struct engine *engine, const struct scenario *s
 {
     char folder[PATH_MAX];
     char at[CLOCK_UTC_SIZE];
-    const struct house *house = &engine->config.catalogue->house;
+    const struct house *house = &scenario->drill.house;
     struct drill *drill = drill_new();
     if (!drill) {
         snprintf(why, why_size, "out of memory");
@@ -375,15 +405,25 @@ static bool replace_drill(struct engine *engine, const struct scenario *scenario
     return true;
 }
 
+/* One with a house of its own would be known by it. */
+static const struct scenario *draw(const struct catalogue *catalogue, uint64_t seed)
+{
+    const struct scenario *drawable[CATALOGUE_MAX];
+    unsigned count = 0;
+    for (unsigned i = 0; i < catalogue->count; i++)
+        if (!catalogue->scenarios[i]->drill.has_house)
+            drawable[count++] = catalogue->scenarios[i];
+    return count > 0 ? drawable[random_mix(seed) % count] : NULL;
+}
+
 enum engine_answer engine_start(struct engine *engine, const struct engine_request *request,
                                 char *why, size_t why_size)
 {
     const struct catalogue *catalogue = engine->config.catalogue;
     const struct scenario *scenario =
-        request->name ? catalogue_find(catalogue, request->name)
-                      : catalogue->scenarios[random_mix(request->seed) % catalogue->count];
+        request->name ? catalogue_find(catalogue, request->name) : draw(catalogue, request->seed);
     if (!scenario) {
-        snprintf(why, why_size, "there is no drill '%.60s'", request->name);
+        snprintf(why, why_size, "there is no drill '%.60s'", request->name ? request->name : "");
         return ENGINE_MISTAKE;
     }
     engine_lock(engine);

@@ -35,8 +35,9 @@ enum engine_answer { ENGINE_DONE = 200, ENGINE_MISTAKE = 400, ENGINE_NOT_NOW = 4
 struct engine *engine_open(const struct engine_config *config, char *why, size_t why_size)
     __attribute__((warn_unused_result));
 
-/* Ends the drill under way, and the thread. */
-void engine_close(struct engine *engine);
+/* Ends the drill under way, and the thread. `all_done`: no request uses the engine any more, and it
+ * is freed. */
+void engine_close(struct engine *engine, bool all_done);
 
 /* What the facilitator asks for. */
 struct engine_request {
@@ -66,6 +67,9 @@ enum engine_answer engine_hint(struct engine *engine, const json_t *body, char *
 
 /* The drill as people see it, or with the truth. The caller owns it; NULL without memory. */
 json_t *engine_view(struct engine *engine, bool truth) __attribute__((warn_unused_result));
+
+/* The folder of the present drill's record, and its scenario; NULL: there is no drill. */
+const struct scenario *engine_record(struct engine *engine, char *folder, size_t size);
 
 /* Rows from second `from` on, as people see them. */
 json_t *engine_rows(struct engine *engine, unsigned from) __attribute__((warn_unused_result));

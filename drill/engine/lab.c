@@ -209,18 +209,27 @@ static bool run_is_under_way(struct lab *lab)
     return under_way;
 }
 
-bool lab_fetch_rows(struct lab *lab, struct account_row *rows, unsigned first_row, unsigned *count)
+json_t *lab_fetch_rows(struct lab *lab)
 {
     char path[160];
     char rest[48];
-    struct account_columns columns;
     snprintf(rest, sizeof rest, "/seconds?from=%u", lab->final_rows);
     run_path(lab, rest, path);
     json_t *answer = ask(lab, lab->loadtest, "GET", path, NULL, LOAD_MS);
-    lab->run_is_gone = !answer && strstr(lab->why, ": 404 ");
-    if (!answer)
-        return false;
-    json_t *list = json_object_get(answer, "rows");
+    bool is_empty = answer && json_array_size(json_object_get(answer, "rows")) == 0;
+    lab->run_is_gone =
+        is_empty ? !run_is_under_way(lab) : !answer && strstr(lab->why, ": 404 ") != NULL;
+    if (!lab->run_is_gone)
+        return answer;
+    json_decref(answer);
+    return NULL;
+}
+
+bool lab_take_rows(struct lab *lab, const json_t *answer, struct account_row *rows,
+                   unsigned first_row)
+{
+    struct account_columns columns;
+    const json_t *list = json_object_get(answer, "rows");
     unsigned from = lab->final_rows;
     unsigned final = (unsigned)json_integer_value(json_object_get(answer, "final"));
     bool ok = account_columns_read(json_object_get(answer, "columns"), &columns);
@@ -230,13 +239,10 @@ bool lab_fetch_rows(struct lab *lab, struct account_row *rows, unsigned first_ro
             break;
         ok = account_row_take(&rows[at], json_array_get(list, i), &columns);
         rows[at].final = from + i < final;
-        *count = at + 1 > *count ? (unsigned)at + 1 : *count;
     }
-    if (json_array_size(list) == 0)
-        lab->run_is_gone = !run_is_under_way(lab);
-    lab->final_rows = ok && final > from ? final : from;
+    if (ok && final > from)
+        lab->final_rows = final;
     if (!ok)
-        snprintf(lab->why, sizeof lab->why, "%s: rows that are not understood", path);
-    json_decref(answer);
-    return ok && !lab->run_is_gone;
+        snprintf(lab->why, sizeof lab->why, "the load tester's rows are not understood");
+    return ok;
 }

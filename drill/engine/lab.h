@@ -69,9 +69,11 @@ bool lab_change_load(struct lab *lab, const json_t *change) __attribute__((warn_
 /* Stops the load, and forgets it. */
 void lab_stop_load(struct lab *lab);
 
-/* Fetches the rows that may have changed since the last time into rows[first_row + their second];
- * *count: how many there are then. False: the load tester or the run is away. */
-bool lab_fetch_rows(struct lab *lab, struct account_row *rows, unsigned first_row, unsigned *count)
-    __attribute__((warn_unused_result));
+/* Fetches the rows that may have changed since the last time; the caller's to json_decref. NULL:
+ * the load tester or the run is away. lab_take_rows() asks nobody: it takes them over into
+ * rows[first_row + their second]. */
+json_t *lab_fetch_rows(struct lab *lab) __attribute__((warn_unused_result));
+bool lab_take_rows(struct lab *lab, const json_t *answer, struct account_row *rows,
+                   unsigned first_row) __attribute__((warn_unused_result));
 
 #endif

@@ -30,7 +30,7 @@ static bool set_role_limit(struct lab *lab, double limit)
 
 static bool set_house(struct engine *engine, bool *needs_restart)
 {
-    const struct house *house = &engine->config.catalogue->house;
+    const struct house *house = drill_house(engine->drill);
     struct lab *lab = &engine->lab;
     json_t *toggles = house_toggles(house);
     json_t *settings = house_settings(house);
@@ -50,7 +50,10 @@ bool house_make(struct engine *engine, bool *restarted)
     bool needs = false;
     if (!*restarted && !set_house(engine, &needs))
         return false;
-    if (needs)
+    /* what the last drill leaked goes with the process */
+    struct lab_look look;
+    lab_look(lab, &look);
+    if (!*restarted && (needs || look.leaked > 0))
         *restarted = lab_restart(lab);
     return lab_is_ready(lab) && lab_needs_restart(lab, &needs) && !needs;
 }

@@ -76,8 +76,21 @@ static void answer_repaired(struct engine *engine, struct drill *drill)
     unsigned from = isnan(drill->t_s[DRILL_T1]) ? 0 : (unsigned)drill->t_s[DRILL_T1];
     struct recovery found = recovery_repaired(drill->rows, drill->row_count, from, &rules);
     uint32_t bad = found.at < drill->row_count ? account_row_bad(&drill->rows[found.at]) : 0;
-    drill_note(drill, "drill", "answer", words[found.reason],
+    bool none_guilty = drill->scenario->drill.toggle_count == 0;
+    drill_note(drill, "drill", "answer",
+               found.reason == RECOVERY_OLDER && none_guilty
+                   ? "nothing that keeps it from coming again is in force"
+                   : words[found.reason],
                json_pack("{s:i, s:i}", "second", (int)found.at, "bad", (int)bad), false);
+}
+
+/* Members that are the record's own are not people's to say. */
+static void forget_own(json_t *fields)
+{
+    static const char *const own[] = {"kind", "text", "at",   "at_s",  "mono_s",
+                                      "t_s",  "who",  "what", "sealed"};
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        json_object_del(fields, own[i]);
 }
 
 enum engine_answer engine_entry(struct engine *engine, const json_t *body, char *why,
@@ -101,8 +114,7 @@ enum engine_answer engine_entry(struct engine *engine, const json_t *body, char 
         answer = refuse(why, why_size, ENGINE_NOT_NOW, "the page is acknowledged already");
     if (answer == ENGINE_DONE) {
         json_t *fields = json_copy((json_t *)(uintptr_t)body);
-        json_object_del(fields, "kind");
-        json_object_del(fields, "text");
+        forget_own(fields);
         drill_note(drill, "people", kind, text, fields, false);
         if (acknowledges)
             drill->t_s[DRILL_T2] = drill_now_s(drill);
@@ -164,13 +176,15 @@ static enum engine_answer check_change(const struct drill *drill, const struct m
                                        char *why, size_t why_size)
 {
     bool is_deployment = change_definitions[change->change].kind == CHANGE_IS_DEPLOYMENT;
-    enum engine_answer answer = check_time(drill, false, why, why_size);
+    enum engine_answer answer = check_time(drill, is_deployment, why, why_size);
     if (answer != ENGINE_DONE)
         return answer;
     if (is_deployment && drill->deployment >= 0)
         return refuse(why, why_size, ENGINE_NOT_NOW,
                       "%s is under way, and there is one deployment at a time",
                       change_definitions[drill->changes[drill->deployment].change].key);
+    if (change_definitions[change->change].kind == CHANGE_IS_SESSION && change->argument == 0)
+        return refuse(why, why_size, ENGINE_MISTAKE, "argument must be a session of the database");
     if (change->change == CHANGE_ROLLBACK && !has_version(drill, change->argument))
         return refuse(why, why_size, ENGINE_MISTAKE,
                       "argument must be a version that was in force before: %u is none",
@@ -236,9 +250,7 @@ enum engine_answer engine_claim(struct engine *engine, const json_t *body, char 
     if (answer == ENGINE_DONE && drill->claim_counts[asked] == 2)
         answer = refuse(why, why_size, ENGINE_NOT_NOW, "two claims were made already");
     if (answer == ENGINE_DONE) {
-        drill->claims[asked] = claim;
         drill->claim_counts[asked]++;
-        drill->claims_wrong += claim != drill->scenario->drill.claims[asked];
         drill_note(drill, "people", "claim", claim_definitions[claim].words,
                    json_pack("{s:s, s:s}", "asked", asked_names[asked], "claim", key), false);
         snapshot_write(drill);
@@ -392,6 +404,14 @@ static void add_truth(const struct drill *drill, json_t *view)
     json_object_set_new(view, "right_claims", claims);
 }
 
+/* What the lab says itself may name what people are not to know; a record that cannot be written is
+ * for all to know. */
+static const char *view_trouble(const struct drill *drill, bool truth)
+{
+    bool of_record = drill->record && record_trouble(drill->record)[0];
+    return truth || of_record || !drill->trouble[0] ? drill->trouble : "the lab does not answer";
+}
+
 /* When all is over, the truth is for all. */
 json_t *engine_view(struct engine *engine, bool truth)
 {
@@ -414,9 +434,11 @@ json_t *engine_view(struct engine *engine, bool truth)
             view_times(drill, truth), "alert", view_alert(&drill->alert), "versions",
             view_versions(drill, truth), "offered", view_offered(engine, drill, truth), "made",
             view_made(drill), "timeline", view_timeline(drill, truth), "claims", view_claims(),
-            "share_percent", drill->share_percent, "trouble", drill->trouble);
+            "share_percent", drill->share_percent, "trouble", view_trouble(drill, truth));
         if (view && truth)
             add_truth(drill, view);
+        if (view)
+            json_object_set_new(view, "busy", json_boolean(engine->busy));
     }
     engine_unlock(engine);
     return view;
@@ -442,4 +464,16 @@ json_t *engine_rows(struct engine *engine, unsigned from)
     }
     engine_unlock(engine);
     return json_pack("{s:i, s:o}", "from", (int)from, "rows", list);
+}
+
+const struct scenario *engine_record(struct engine *engine, char *folder, size_t size)
+{
+    const struct scenario *scenario = NULL;
+    engine_lock(engine);
+    if (engine->drill) {
+        scenario = engine->drill->scenario;
+        snprintf(folder, size, "%s/%s", engine->config.drills_dir, engine->drill->id);
+    }
+    engine_unlock(engine);
+    return scenario;
 }

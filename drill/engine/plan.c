@@ -32,8 +32,8 @@ static unsigned below(const struct plan *plan, uint64_t at, unsigned count)
     return (unsigned)(random_at(plan->seed, at) % count);
 }
 
-/* One in each third of the time, so that they never come at once. Where the deployment alone is the
- * fault, the last of them is T0. */
+/* One in each third of the time, so that they never come at once. The last one comes at T0,
+ * which it is where the deployment alone is the fault. */
 static void place_deployments(struct plan *plan, const struct scenario *scenario)
 {
     const struct scenario_drill *drill = &scenario->drill;
@@ -53,8 +53,8 @@ static void place_deployments(struct plan *plan, const struct scenario *scenario
                                   ? drill->summary
                                   : harmless[(below(plan, AT_WORDS, HARMLESS) + i) % HARMLESS];
     }
-    if (is_trigger)
-        plan->deployments[guilty].at_s = plan->fault_s;
+    /* In every drill, so that it betrays none. */
+    plan->deployments[PLAN_DEPLOYMENTS - 1].at_s = plan->fault_s;
 }
 
 struct plan plan_make(const struct house *house, const struct scenario *scenario, uint64_t seed,

@@ -134,6 +134,11 @@ bool session_is_over(struct session *session, char *error, size_t error_size)
     return over;
 }
 
+const char *session_role(const struct session *session)
+{
+    return session->step->role;
+}
+
 void session_end(struct session *session)
 {
     uint64_t one = 1;

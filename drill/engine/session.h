@@ -21,6 +21,9 @@ struct session *session_start(const char *conninfo, const struct step *step)
 /* Whether it has ended by itself; *error (may be NULL) then has the database's words, or "". */
 bool session_is_over(struct session *session, char *error, size_t error_size);
 
+/* The role that it runs under. */
+const char *session_role(const struct session *session);
+
 /* Ends it now, with the statement that it may be waiting for, and frees it. */
 void session_end(struct session *session);
 

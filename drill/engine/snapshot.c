@@ -68,8 +68,7 @@ static json_t *pack_claims(const struct drill *drill)
 {
     json_t *claims = json_array();
     for (int i = 0; i < CLAIM_ASKED; i++)
-        json_array_append_new(
-            claims, json_pack("[i, i]", (int)drill->claims[i], (int)drill->claim_counts[i]));
+        json_array_append_new(claims, json_integer(drill->claim_counts[i]));
     for (int i = 0; i < SCENARIO_HINTS; i++)
         json_array_append_new(claims, json_boolean(drill->hints[i]));
     return claims;
@@ -80,22 +79,25 @@ static json_t *pack(const struct drill *drill)
     char boot_id[64];
     read_boot_id(boot_id);
     json_t *all =
-        json_pack("{s:s, s:s, s:I, s:i, s:s, s:I, s:i, s:O, s:f, s:f}", "drill", drill->id,
+        json_pack("{s:s, s:s, s:I, s:i, s:s, s:I, s:i, s:o, s:f, s:f}", "drill", drill->id,
                   "scenario", drill->scenario->name, "seed", (json_int_t)drill->plan.seed, "level",
                   (int)drill->level, "boot_id", boot_id, "began_ns", (json_int_t)drill->began_ns,
-                  "drill_state", (int)drill->state, "load", drill->load, "share_percent",
-                  drill->share_percent, "role_limit", drill->role_limit);
+                  "drill_state", (int)drill->state, "load", json_deep_copy(drill->load),
+                  "share_percent", drill->share_percent, "role_limit", drill->role_limit);
     json_t *more =
         json_pack("{s:s, s:i, s:o, s:i, s:i, s:o, s:i, s:b, s:o, s:o}", "run", drill->run_id,
                   "first_row", (int)drill->first_row, "versions", pack_versions(drill), "version",
                   (int)drill->version, "next_deployment", (int)drill->next_deployment, "changes",
                   pack_changes(drill), "deployment", drill->deployment, "restarting",
                   drill->restarting, "times", pack_times(drill), "claims", pack_claims(drill));
-    json_t *rest = json_pack("{s:f, s:f, s:f, s:f, s:i, s:b, s:b}", "lead_times", drill->lead_times,
-                             "healthy_s", drill->healthy_s, "next_trigger_s", drill->next_trigger_s,
-                             "trigger_at_s", drill->trigger_at_s, "triggers", (int)drill->triggers,
-                             "load_repaired", drill->load_repaired, "database_repaired",
-                             drill->database_repaired);
+    json_t *rest = json_pack(
+        "{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:b, s:b}", "trigger_shadow_until_s",
+        drill->trigger_shadow_until_s, "deployment_shadow_until_s",
+        drill->deployment_shadow_until_s, "restarted_s", drill->restarted_s, "before_unix_s",
+        drill->before_unix_s, "started_unix_s", drill->started_unix_s, "lead_times",
+        drill->lead_times, "healthy_s", drill->healthy_s, "next_trigger_s", drill->next_trigger_s,
+        "trigger_at_s", drill->trigger_at_s, "triggers", (int)drill->triggers, "load_repaired",
+        drill->load_repaired, "database_repaired", drill->database_repaired);
     if (all && more && rest) {
         json_object_update(all, more);
         json_object_update(all, rest);
@@ -235,11 +237,8 @@ static void read_lists(struct drill *drill, const json_t *snapshot)
         const json_t *time = json_array_get(times, i);
         drill->t_s[i] = json_is_number(time) ? json_number_value(time) : (double)NAN;
     }
-    for (size_t i = 0; i < CLAIM_ASKED; i++) {
-        const json_t *pair = json_array_get(claims, i);
-        drill->claims[i] = (enum claim)json_integer_value(json_array_get(pair, 0));
-        drill->claim_counts[i] = (unsigned)json_integer_value(json_array_get(pair, 1));
-    }
+    for (size_t i = 0; i < CLAIM_ASKED; i++)
+        drill->claim_counts[i] = (unsigned)json_integer_value(json_array_get(claims, i));
     for (size_t i = 0; i < SCENARIO_HINTS; i++)
         drill->hints[i] = json_is_true(json_array_get(claims, CLAIM_ASKED + i));
 }
@@ -258,7 +257,7 @@ static bool read_snapshot(struct engine *engine, struct drill *drill, const json
         return false;
     snprintf(drill->id, sizeof drill->id, "%s", id);
     drill->level = (unsigned)whole_at(snapshot, "level");
-    drill->plan = plan_make(&engine->config.catalogue->house, drill->scenario,
+    drill->plan = plan_make(drill_house(drill), drill->scenario,
                             (uint64_t)json_integer_value(json_object_get(snapshot, "seed")),
                             engine->config.pace, real_at(snapshot, "healthy_s"));
     drill->lead_times = real_at(snapshot, "lead_times");
@@ -284,6 +283,11 @@ static bool read_snapshot(struct engine *engine, struct drill *drill, const json
     drill->triggers = (unsigned)whole_at(snapshot, "triggers");
     drill->load_repaired = json_is_true(json_object_get(snapshot, "load_repaired"));
     drill->database_repaired = json_is_true(json_object_get(snapshot, "database_repaired"));
+    drill->trigger_shadow_until_s = real_at(snapshot, "trigger_shadow_until_s");
+    drill->deployment_shadow_until_s = real_at(snapshot, "deployment_shadow_until_s");
+    drill->restarted_s = real_at(snapshot, "restarted_s");
+    engine->lab.before_unix_s = drill->before_unix_s = real_at(snapshot, "before_unix_s");
+    engine->lab.started_unix_s = drill->started_unix_s = real_at(snapshot, "started_unix_s");
     drill->last_turn_s = drill_now_s(drill); /* steps are not taken twice */
     return drill->version < drill->version_count && drill->state != DRILL_OVER;
 }

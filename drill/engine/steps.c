@@ -9,19 +9,6 @@
 /* A trigger's effect is not the service's fault until so long after its end. */
 #define SHADOW_S 3
 
-static void start_session(struct engine *engine, struct drill *drill, const struct step *step)
-{
-    for (unsigned i = 0; i < DRILL_SESSIONS; i++) {
-        if (drill->sessions[i])
-            continue;
-        drill->sessions[i] = session_start(engine->config.lab.conninfo, step);
-        if (drill->sessions[i])
-            return;
-    }
-    drill_note(drill, "drill", "trouble", "a session of the database could not be started", NULL,
-               true);
-}
-
 static void end_finished_sessions(struct drill *drill)
 {
     char error[160];
@@ -44,10 +31,10 @@ static bool session_is_running(const struct drill *drill)
     return false;
 }
 
-static json_t *burst_stages(const struct engine *engine, const struct step *step)
+static json_t *burst_stages(const struct drill *drill, const struct step *step)
 {
     char stages[80];
-    double rate = engine->config.catalogue->house.rate;
+    double rate = drill_house(drill)->rate;
     snprintf(stages, sizeof stages, "%g/%gms,%g/1s", step->rate, step->for_s * 1000, rate);
     return json_pack("{s:s}", "stages", stages);
 }
@@ -74,10 +61,10 @@ static void take_step(struct engine *engine, struct drill *drill, const struct s
 {
     bool ok = true;
     if (step->kind == STEP_SQL)
-        start_session(engine, drill, step);
+        drill_start_session(drill, engine->config.lab.conninfo, step);
     else
         ok = drill_change_load(
-            engine, drill, step->kind == STEP_BURST ? burst_stages(engine, step) : load_step(step));
+            engine, drill, step->kind == STEP_BURST ? burst_stages(drill, step) : load_step(step));
     if (!ok)
         drill_note(drill, "drill", "trouble", engine->lab.why, NULL, true);
 }
@@ -134,7 +121,8 @@ static void deploy_planned(struct engine *engine, struct drill *drill,
                               .summary = planned->summary,
                               .at_s = now_s,
                               .toggles = toggles,
-                              .is_guilty = planned->guilty || present->is_guilty};
+                              .is_guilty = planned->guilty || present->is_guilty,
+                              .is_repaired = present->is_repaired};
     if (drill_deploy(engine, drill, version))
         drill->next_deployment++;
     else
@@ -169,4 +157,16 @@ void drill_run_plan(struct engine *engine, struct drill *drill, double now_s)
     if (drill->state == DRILL_BURNING)
         run_triggers(engine, drill, now_s);
     drill->last_turn_s = now_s;
+}
+
+void drill_resume_sessions(struct engine *engine, struct drill *drill)
+{
+    const struct scenario_drill *scenario = &drill->scenario->drill;
+    for (int i = 0; i < scenario->at_fault_count; i++) {
+        const struct step *step = &scenario->at_fault[i];
+        double since_s = drill_now_s(drill) - drill->t_s[DRILL_T0] - step->after_s;
+        if (drill->state == DRILL_BURNING && step->kind == STEP_SQL && since_s >= 0 &&
+            since_s < step->hold_s && !drill->database_repaired)
+            drill_start_session(drill, engine->config.lab.conninfo, step);
+    }
 }

@@ -92,7 +92,7 @@ bool record_append(struct record *record, const char *kind, json_t *fields, bool
     clock_format_utc(at);
     json_t *line = json_pack("{s:s, s:f, s:s}", "at", at, "mono_s",
                              (double)clock_now_ns() / CLOCK_NS_PER_S, "kind", kind);
-    bool made = line && fields && json_object_update(line, fields) == 0;
+    bool made = line && fields && json_object_update_missing(line, fields) == 0;
     char *text = made ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
     json_decref(fields);
     json_decref(line);

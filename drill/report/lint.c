@@ -63,7 +63,7 @@ static void check_sections(struct lint *lint)
     for (int i = 0; postmortem_sections[i]; i++)
         if (!lint->seen[i])
             error(lint, "the section '%s' is missing", postmortem_sections[i]);
-    if (lint->seen[0] && lint->actions == 0)
+    if (lint->actions == 0)
         error(lint, "there is no action item");
 }
 

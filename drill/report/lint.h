@@ -17,10 +17,10 @@ struct lint_result {
  * `name` is what its lines call it. `replay`: the record that its times are held against; NULL:
  * none.
  *
- * Errors: a section that is missing or has nothing but the draft's questions is one, an action
- * without type, owner or date (YYYY-MM-DD), a time that differs from the record's. Warnings,
- * outside of code and quotes: a person or a role with should have, could have, forgot or failed to;
- * participants' names. A line with "lint: ok" is left alone. */
+ * Errors: a section that is missing, an action without type, owner or date (YYYY-MM-DD), a time
+ * that differs from the record's. Warnings, outside of code and quotes: a person or a role with
+ * should have, could have, forgot or failed to; participants' names. A line with "lint: ok" is left
+ * alone. */
 struct lint_result lint_postmortem(const char *text, const char *name, const struct replay *replay,
                                    FILE *out);
 

@@ -130,9 +130,12 @@ static const json_t *outcome_of(const struct replay *replay, size_t decided, con
 {
     for (size_t i = decided + 1; i < json_array_size(replay->lines); i++) {
         const json_t *line = json_array_get(replay->lines, i);
-        if (strcmp(text_of(line, "kind"), "outcome") == 0 &&
-            strcmp(text_of(line, "change"), change) == 0)
+        if (strcmp(text_of(line, "change"), change) != 0)
+            continue;
+        if (strcmp(text_of(line, "kind"), "outcome") == 0)
             return line;
+        if (strcmp(text_of(line, "kind"), "decided") == 0)
+            return NULL; /* decided on again: the first one had none */
     }
     return NULL;
 }

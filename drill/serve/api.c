@@ -2,7 +2,9 @@
 
 #include "common/check.h"
 #include "common/page/asset.h"
+#include "drill/report/grade.h"
 
+#include <limits.h>
 #include <math.h>
 
 ASSET(people_html);
@@ -97,6 +99,8 @@ static void get_rows(void *context, const struct http_request *request,
     const char *text = "0";
     char *end;
     unsigned given = http_request_argument(request, "from", &text);
+    if (given == 0)
+        text = "0";
     unsigned long from = strtoul(text, &end, 10);
     if (given > 1 || text[0] < '0' || text[0] > '9' || *end || from > ACCOUNT_SECONDS_MAX)
         http_response_refuse(request, response, 400, "from: not in the range 0..14400");
@@ -168,6 +172,27 @@ static void post_drill(void *context, const struct http_request *request,
     json_decref(body);
 }
 
+/* As it stands: worked out anew from the record. */
+static void get_grade(void *context, const struct http_request *request,
+                      struct http_response *response)
+{
+    const struct api *api = context;
+    char folder[PATH_MAX];
+    struct replay replay;
+    const struct scenario *scenario = engine_record(api->engine, folder, sizeof folder);
+    if (!scenario) {
+        http_response_refuse(request, response, 409, "there is no drill");
+        return;
+    }
+    if (replay_open(&replay, folder)) {
+        struct grade grade = grade_drill(&replay, &scenario->drill);
+        http_response_json(request, response, grade_json(&grade));
+    } else {
+        http_response_error(request, response, 503, -503, "the record cannot be read");
+    }
+    replay_close(&replay);
+}
+
 static void post_stop(void *context, const struct http_request *request,
                       struct http_response *response)
 {
@@ -233,10 +258,15 @@ const struct http_route people_routes[] = {
 const size_t people_route_count = sizeof people_routes / sizeof people_routes[0];
 
 const struct http_route facilitator_routes[] = {
-    {"GET", "/v1/scenarios", get_scenarios}, {"POST", "/v1/drills", post_drill},
-    {"GET", "/v1/drill", get_whole_view},    {"GET", "/v1/drill/rows", get_rows},
-    {"POST", "/v1/drill/stop", post_stop},   {"GET", "/healthz", get_health},
-    {"GET", "/", get_facilitator_page},      {"GET", "/login", get_login},
+    {"GET", "/v1/scenarios", get_scenarios},
+    {"POST", "/v1/drills", post_drill},
+    {"GET", "/v1/drill", get_whole_view},
+    {"GET", "/v1/drill/rows", get_rows},
+    {"GET", "/v1/drill/grade", get_grade},
+    {"POST", "/v1/drill/stop", post_stop},
+    {"GET", "/healthz", get_health},
+    {"GET", "/", get_facilitator_page},
+    {"GET", "/login", get_login},
     {"POST", "/login", post_login},
 };
 const size_t facilitator_route_count = sizeof facilitator_routes / sizeof facilitator_routes[0];

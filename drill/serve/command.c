@@ -117,7 +117,8 @@ static struct http_server *open_port(struct http_server_config *config, const ch
 }
 
 /* Serves on both ports until a signal comes. */
-static int run(struct http_server *people, struct http_server *facilitator, struct stop *stop)
+static int run(struct http_server *people, struct http_server *facilitator, struct stop *stop,
+               unsigned *cut)
 {
     char error[HTTP_ERROR_SIZE];
     bool ok = http_server_serve(people, error) && http_server_serve(facilitator, error);
@@ -131,13 +132,14 @@ static int run(struct http_server *people, struct http_server *facilitator, stru
     } else {
         complain("listen", error);
     }
-    unsigned cut = http_server_stop(people, clock_now_ns() + STOP_CLIENTS_NS);
-    cut += http_server_stop(facilitator, clock_now_ns() + STOP_CLIENTS_NS);
-    return ok && cut == 0 ? 0 : 1;
+    *cut = http_server_stop(people, clock_now_ns() + STOP_CLIENTS_NS);
+    *cut += http_server_stop(facilitator, clock_now_ns() + STOP_CLIENTS_NS);
+    return ok && *cut == 0 ? 0 : 1;
 }
 
+/* *cut: requests whose threads may still run. */
 static int serve(struct serve_options *options, const struct catalogue *catalogue,
-                 struct stop *stop)
+                 struct stop *stop, unsigned *cut)
 {
     char why[512];
     /* static: threads of requests may outlive us */
@@ -172,10 +174,10 @@ static int serve(struct serve_options *options, const struct catalogue *catalogu
         first ? open_port(&facilitator, "facilitator-listen", &facilitator_api) : NULL;
     int status = 1;
     if (second)
-        status = run(first, second, stop);
+        status = run(first, second, stop, cut);
     else if (first)
         http_server_stop(first, clock_now_ns());
-    engine_close(engine);
+    engine_close(engine, *cut == 0);
     log_line(LOG_INFO, "stopped", NULL);
     return status;
 }
@@ -198,7 +200,9 @@ int serve_command(int argc, char **argv, struct stop *stop)
         catalogue_close(&catalogue);
         return 1;
     }
-    status = serve(&options, &catalogue, stop);
-    catalogue_close(&catalogue);
+    unsigned cut = 0;
+    status = serve(&options, &catalogue, stop, &cut);
+    if (cut == 0)
+        catalogue_close(&catalogue);
     return status;
 }

@@ -61,6 +61,7 @@ class DrillLab:
                 (self.folder / name).write_text(token)
             self.loads = self._load_tester()
             self.drill = self._drill()
+            stack.callback(lambda: self.postgres.query("SELECT drill.reset()", role="drill"))
             for program in (self.loads, self.drill):
                 stack.callback(program.kill)
                 program.start()
@@ -108,8 +109,9 @@ class DrillLab:
     # ---- a drill
 
     def begin(self, scenario, seed=1, level=1, **dials):
-        answer = self.facilitator.request("POST", "/v1/drills", json_body={"scenario": scenario, "seed": seed, "level": level, **dials})
-        assert answer.status == 200, answer
+        """Waits for the last drill's end: its load and its sessions take a moment."""
+        asked = {"scenario": scenario, "seed": seed, "level": level, **dials}
+        wait_for(lambda: self.facilitator.request("POST", "/v1/drills", json_body=asked).status == 200, f"{scenario} begins", 20, 0.1)
 
     def stop(self):
         return self.facilitator.request("POST", "/v1/drill/stop").status == 200

@@ -17,10 +17,11 @@ IMAGES = {"FLASHOVER_BASE_IMAGE": "flashover-test/debian:bookworm-slim", "FLASHO
           "FLASHOVER_PROMETHEUS_IMAGE": "flashover-test/prometheus", "FLASHOVER_POSTGRES_EXPORTER_IMAGE": "flashover-test/postgres-exporter",
           "FLASHOVER_PGBOUNCER_IMAGE": "flashover-test/pgbouncer", "FLASHOVER_HAPROXY_IMAGE": "flashover-test/haproxy",
           "FLASHOVER_IMAGE": "flashover-test/flashover", "FLASHOVER_BUILD_NETWORK": "host"}
-PORTS = ("FLASHOVER_PORT", "FLASHOVER_ADMIN_PORT", "FLASHOVER_LOADTEST_PORT", "FLASHOVER_PROMETHEUS_PORT")
+PORTS = ("FLASHOVER_PORT", "FLASHOVER_ADMIN_PORT", "FLASHOVER_LOADTEST_PORT", "FLASHOVER_PROMETHEUS_PORT", "FLASHOVER_DRILL_PORT",
+         "FLASHOVER_FACILITATOR_PORT")
 LONG_RUNNING = {
-    "single": ("database", "service", "loadtest"),
-    "observe": ("database", "service", "loadtest", "prometheus", "database-exporter"),
+    "single": ("database", "service", "loadtest", "drill"),
+    "observe": ("database", "service", "loadtest", "drill", "prometheus", "database-exporter"),
     "scale": ("database-scale", "pgbouncer", "replica-1", "replica-2", "replica-3", "haproxy", "loadtest-scale", "prometheus",
               "database-exporter"),
 }
@@ -42,7 +43,8 @@ class Compose:
         self.profile = profile
         self.services = LONG_RUNNING[profile]
         self.env = {**IMAGES, **{port: str(free_port()) for port in PORTS}, **env}
-        self.port, self.admin_port, self.loadtest_port, self.prometheus_port = (int(self.env[port]) for port in PORTS)
+        self.port, self.admin_port, self.loadtest_port, self.prometheus_port, self.drill_port, self.facilitator_port = (
+            int(self.env[port]) for port in PORTS)
         self.public = Client(self.port)
         self.containers = {}
 
@@ -181,7 +183,7 @@ def is_running(state):
 
 # The secrets that each service may read: volumes of deploy/make-secrets.sh.
 SECRETS_OF = {"database": {"database"}, "service": {"logins", "service"}, "replica": {"logins", "service"},
-              "loadtest": {"loadtest", "service"}, "prometheus": {"loadtest", "service"}, "database-exporter": {"monitor"},
+              "loadtest": {"loadtest", "service"}, "drill": {"drill", "loadtest", "service"}, "prometheus": {"loadtest", "service"}, "database-exporter": {"monitor"},
               "database-scale": {"database"}, "loadtest-scale": {"loadtest"}, "pgbouncer": {"pooler"}, "haproxy": set()}
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from compose_lab import IMAGES, ROOT, Compose, check_hardened, docker, leftovers
 from feed_rule import check_feed
+from http_client import Client
 from kills import kill_under_load
 from lab import wait_for
 
@@ -78,9 +79,9 @@ def fix_while_down(lab):
 
 def test_what_a_container_may(lab):
     made = lab("run", "--rm", "--entrypoint", "bash", "secrets", "-c",
-               "cd /secrets && for file in database/* roles/* service/* loadtest/* grafana/*; do cat $file; echo; done")
+               "cd /secrets && for file in database/* roles/* service/* loadtest/* grafana/* drill/*-token; do cat $file; echo; done")
     secrets = made.split()
-    assert len(secrets) == 8 and all(len(secret) == 48 for secret in secrets)
+    assert len(secrets) == 11 and all(len(secret) == 48 for secret in secrets)
     check_hardened(lab)
     for service in lab.services:
         environment = lab.inspect(service)["Config"]["Env"]
@@ -98,10 +99,28 @@ def test_image_and_memory(lab, measured):
     assert size <= 120e6 and resident <= 512 * 2**20
 
 
-@pytest.mark.parametrize("victim", ["database", "service", "loadtest"])
+@pytest.mark.parametrize("victim", ["database", "service", "loadtest", "drill"])
 def test_a_killed_process_comes_back(lab, victim, measured):
     lab.patch(**FIXED)
     kill_under_load(lab, victim, measured)
+
+
+def test_a_drill(lab, measured):
+    """From its start to the repair, by curl's means alone. People's times are the real ones."""
+    people = Client(lab.drill_port, lab.secret("drill", "drill/people-token"))
+    facilitator = Client(lab.facilitator_port, lab.secret("drill", "drill/facilitator-token"))
+    assert Client(lab.drill_port).get("/v1/drill").status == 401 and people.get("/v1/drill").json() == {"state": "none"}
+    asked = {"scenario": "pool-exhaustion", "seed": 7, "level": 1, "healthy_s": 10, "lead_times": 0}
+    assert facilitator.request("POST", "/v1/drills", json_body=asked).status == 200
+    measured.time("from a drill's start to its page", wait_for,
+                  lambda: (drill := people.get("/v1/drill").json())["state"] != "preparing" and drill["times"]["t1"], "the page", 90, 0.2)
+    expected = {"figure": "bad_percent", "direction": "falls", "to": 1, "within_s": 10}
+    assert people.request("POST", "/v1/drill/changes", json_body={"change": "code-one-query", "expect": expected}).status == 200
+    wait_for(lambda: people.get("/v1/drill").json()["times"]["t3"], "it is mitigated", 120, 0.5)
+    assert facilitator.request("POST", "/v1/drill/stop").status == 200
+    drill = people.get("/v1/drill").json()
+    assert drill["made"][0]["state"] == "done" and drill["made"][0]["expect"]["met"] is True
+    assert "\"kind\":\"row\"" in lab.run_in("drill", "cat", f"/drills/{drill['drill']}/record.jsonl")
 
 
 def refused(lab):

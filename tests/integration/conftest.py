@@ -13,6 +13,7 @@ LOG_TAIL_LINES = 60
 def pytest_configure(config):
     config.addinivalue_line("markers", "long: takes ten seconds or more; run by make test-long")
     config.addinivalue_line("markers", "alone: holds figures against bounds; run by make test-long after the others")
+    config.addinivalue_line("markers", "drill: plays a drill for minutes; run by make test-drill alone")
     config.addinivalue_line("markers", "xdist_group: those of one name run one after the other")
     # SIGTERM, as from timeout(1) or a CI, then cleans up as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -289,6 +289,7 @@ def test_answers_of_the_drill(postgres, tmp_path):
         call("facilitator", "GET", "/v1/scenarios", 200)
         call("facilitator", "POST", "/v1/drills", 400, json_body={"scenario": "pool-exhaustion", "draw": True})
         call("facilitator", "POST", "/v1/drill/stop", 409)
+        call("facilitator", "GET", "/v1/drill/grade", 409)
         call("people", "POST", "/v1/drill/entries", 409, json_body={"kind": "observed", "text": "x"})
         call("facilitator", "POST", "/v1/drills", 200, json_body={"scenario": "pool-exhaustion", "seed": 7, "level": 1})
         call("facilitator", "POST", "/v1/drills", 409, json_body={"draw": True})
@@ -303,6 +304,7 @@ def test_answers_of_the_drill(postgres, tmp_path):
             call("people", "POST", f"/v1/drill/{path}", 400, json_body={})
             call("people", "POST", f"/v1/drill/{path}", 413, body=b"x" * 70000)
             call("people", "POST", f"/v1/drill/{path}", 200, json_body=body)
+        call("facilitator", "GET", "/v1/drill/grade", 200)
         call("facilitator", "POST", "/v1/drill/stop", 200)
         call("people", "GET", "/v1/drill", 200)
         for port in ("people", "facilitator"):

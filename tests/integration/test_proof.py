@@ -205,7 +205,7 @@ def test_a_broken_file_ends_the_program(tmp_path):
 
 
 REQUIRED = {"concurrent-map-writes", "pool-exhaustion", "both", "lost-updates", "leak-on-error", "dead-thread-holds-connection",
-            "orphaned-backends", "retry-storm", "nested-checkout", "connect-per-item", "slow-holder", "deadline-not-propagated"}
+            "orphaned-backends", "retry-storm", "nested-checkout", "connect-per-item", "slow-holder", "deadline-not-propagated", "migration-in-a-queue"}
 
 
 def test_all_committed_scenarios_are_complete():

@@ -27,6 +27,12 @@
     "    worse: [pool-x10]\n"                                                                      \
     "  hints: [one, two, three, four]\n"
 
+static const struct house house = {.rate = 20,
+                                   .items = 10,
+                                   .settings = {{"pool-size", 6}},
+                                   .setting_count = 1,
+                                   .toggles = {{"map", "mutex"}},
+                                   .toggle_count = 1};
 static char folder[] = "/tmp/flashover-drill-XXXXXX";
 static char path[100];
 
@@ -70,7 +76,7 @@ static void test_a_whole_drill(void **state)
     struct scenario scenario;
     (void)state;
     write_file(GOOD);
-    if (!scenario_open(&scenario, path))
+    if (!scenario_open(&scenario, path, &house))
         fail_msg("%s", scenario.file.why);
     const struct scenario_drill *drill = &scenario.drill;
     assert_string_equal(scenario.name, "a-drill");
@@ -137,7 +143,7 @@ static void test_what_is_wrong_is_refused_by_line_and_key(void **state)
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         struct scenario scenario;
         write_changed(wrong[i].old, wrong[i].new);
-        bool ok = scenario_open(&scenario, path);
+        bool ok = scenario_open(&scenario, path, &house);
         if (ok || strncmp(scenario.file.why, wrong[i].said, strlen(wrong[i].said)) != 0)
             fail_msg("'%s' said: %s", wrong[i].new, ok ? "nothing" : scenario.file.why);
         scenario_close(&scenario);
@@ -151,11 +157,11 @@ static void test_what_is_no_scenario_at_all(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         write_file(wrong[i]);
-        assert_false(scenario_open(&scenario, path));
+        assert_false(scenario_open(&scenario, path, &house));
         assert_memory_equal(scenario.file.why, "a-drill.yaml:1: ", 16);
         scenario_close(&scenario);
     }
-    assert_false(scenario_open(&scenario, "/nowhere/at-all.yaml"));
+    assert_false(scenario_open(&scenario, "/nowhere/at-all.yaml", &house));
     assert_string_equal(scenario.file.why, "at-all.yaml:1: No such file or directory");
     scenario_close(&scenario);
 }
@@ -165,8 +171,29 @@ static void test_a_scenario_of_the_proof_alone(void **state)
     struct scenario scenario;
     (void)state;
     write_file("title: A title\ncause: A cause.\nload: {rate: 5}\n");
-    assert_true(scenario_open(&scenario, path));
+    assert_true(scenario_open(&scenario, path, &house));
     assert_false(scenario.has_drill);
+    scenario_close(&scenario);
+}
+
+static void test_a_scenario_with_a_house_of_its_own(void **state)
+{
+    struct scenario scenario;
+    (void)state;
+    write_changed("  level: 1\n",
+                  "  level: 1\n  house:\n    settings: {pool-size: 20, pool-min: 0}\n"
+                  "    toggles: {query: batched}\n    role_limit: 100\n");
+    if (!scenario_open(&scenario, path, &house))
+        fail_msg("%s", scenario.file.why);
+    assert_true(scenario.drill.has_house);
+    assert_true(house_setting(&scenario.drill.house, "pool-size") == 20);
+    assert_int_equal(scenario.drill.house.setting_count, 2);
+    assert_int_equal(scenario.drill.house.toggle_count, 2);
+    assert_true(scenario.drill.house.rate == 20 && scenario.drill.house.role_limit == 100);
+    scenario_close(&scenario);
+    write_changed("  level: 1\n", "  level: 1\n  house: {lod: 1}\n");
+    assert_false(scenario_open(&scenario, path, &house));
+    assert_string_equal(scenario.file.why, "a-drill.yaml:5: house: unknown key 'lod'");
     scenario_close(&scenario);
 }
 
@@ -222,6 +249,7 @@ int main(void)
         cmocka_unit_test(test_what_is_wrong_is_refused_by_line_and_key),
         cmocka_unit_test(test_what_is_no_scenario_at_all),
         cmocka_unit_test(test_a_scenario_of_the_proof_alone),
+        cmocka_unit_test(test_a_scenario_with_a_house_of_its_own),
         cmocka_unit_test(test_a_folder),
     };
     return cmocka_run_group_tests_name("scenario", tests, make_folder, remove_folder);
