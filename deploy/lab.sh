@@ -364,14 +364,13 @@ end_drill() {
     done
 }
 
-# The seed draws the drill: nobody here sees which one.
+# The seed draws the drill, and goes in by a file: from the list of processes the drill could be worked out.
 cmd_drill() {
     local said
     choose_lab
     [[ -s $home/env ]] || "$here/lab.sh" up >/dev/null
     # shellcheck source=/dev/null
     . "$home/env"
-    # By a file: from the seed in the list of processes the drill could be worked out.
     said=$(ask facilitator --data @<(printf '{"draw":true,"seed":%d,"level":%s}' "$(((RANDOM << 15) | RANDOM))" "${LEVEL:-1}") \
         "$FLASHOVER_FACILITATOR_URL/v1/drills") ||
         fail 'the drill program does not answer: make down, then make up'

@@ -2,9 +2,9 @@
  * What people change: one deployment at a time, everything else beside it. Each change comes into
  * force after its lead time.
  */
+#include "drill/engine/changes.h"
 #include "common/check.h"
 #include "drill/engine/database.h"
-#include "drill/engine/drill.h"
 
 #include <math.h>
 
@@ -140,7 +140,7 @@ static bool deploy_older(struct engine *engine, struct drill *drill, unsigned nu
         i++;
     assert(i < drill->version_count); /* the change was checked when it was made */
     engine_unlock(engine);
-    bool ok = lab_set_toggles(&engine->lab, drill->versions[i].toggles);
+    bool ok = lab_set(&engine->lab, "toggles", drill->versions[i].toggles);
     engine_lock(engine);
     if (!ok)
         return false;
@@ -156,7 +156,7 @@ static bool multiply_setting(struct engine *engine, const struct drill *drill, c
     double value = house_setting(drill_house(drill), name) * times;
     json_t *settings = json_pack("{s:I}", name, (json_int_t)value);
     engine_unlock(engine);
-    bool ok = settings && lab_set_settings(&engine->lab, settings);
+    bool ok = settings && lab_set(&engine->lab, "settings", settings);
     engine_lock(engine);
     json_decref(settings);
     return ok;

@@ -12,7 +12,7 @@ bool drill_deploy(struct engine *engine, struct drill *drill, struct version ver
         return false;
     }
     engine_unlock(engine);
-    bool ok = version.toggles && lab_set_toggles(&engine->lab, version.toggles);
+    bool ok = version.toggles && lab_set(&engine->lab, "toggles", version.toggles);
     engine_lock(engine);
     if (!ok) {
         json_decref(version.toggles);

@@ -131,23 +131,10 @@ double drill_now_s(const struct drill *drill);
 void drill_note(struct drill *drill, const char *who, const char *kind, const char *text,
                 json_t *fields, bool sealed);
 
-/* Carries out what is due at now_s: deployments of the plan, T0, triggers, sessions. */
-void drill_run_plan(struct engine *engine, struct drill *drill, double now_s);
-
 /* Starts a session of the database for a step of SQL, which outlives it; a note says so where it
  * cannot. Ends those of a role; NULL: all. */
 void drill_start_session(struct drill *drill, const char *conninfo, const struct step *step);
 void drill_end_sessions(struct drill *drill, const char *role);
-
-/* Starts the sessions of T0 again, which died with the program; not those that a repair has ended.
- */
-void drill_resume_sessions(struct engine *engine, struct drill *drill);
-
-/* Carries out changes that are due, and sees to a restart's end. */
-void drill_run_changes(struct engine *engine, struct drill *drill, double now_s);
-
-/* Compares expectations whose time has come. */
-void drill_judge_expectations(struct drill *drill, double now_s);
 
 /* Puts a set of toggles in force as a new version; takes `version.toggles` over. False: the lab's
  * `why`. */
@@ -157,9 +144,5 @@ bool drill_deploy(struct engine *engine, struct drill *drill, struct version ver
 /* Changes the load, which a load that is begun anew then has, too. `change` is stolen. */
 bool drill_change_load(struct engine *engine, struct drill *drill, json_t *change)
     __attribute__((warn_unused_result));
-
-/* The figures that an expectation can name; ends with NULL. */
-#define EXPECTATION_FIGURES 6
-extern const char *const expectation_figures[EXPECTATION_FIGURES + 1];
 
 #endif

@@ -2,9 +2,11 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/random.h"
+#include "drill/engine/changes.h"
 #include "drill/engine/database.h"
 #include "drill/engine/make_house.h"
 #include "drill/engine/snapshot.h"
+#include "drill/engine/steps.h"
 
 #include <limits.h>
 #include <math.h>

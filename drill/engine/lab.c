@@ -73,14 +73,11 @@ static bool tell(struct lab *lab, struct admin_client *client, const char *metho
     return answer != NULL;
 }
 
-bool lab_set_toggles(struct lab *lab, const json_t *toggles)
+bool lab_set(struct lab *lab, const char *what, const json_t *values)
 {
-    return tell(lab, lab->service, "PATCH", "/v1/toggles", toggles);
-}
-
-bool lab_set_settings(struct lab *lab, const json_t *settings)
-{
-    return tell(lab, lab->service, "PATCH", "/v1/settings", settings);
+    char path[32];
+    snprintf(path, sizeof path, "/v1/%s", what);
+    return tell(lab, lab->service, "PATCH", path, values);
 }
 
 bool lab_needs_restart(struct lab *lab, bool *needs)

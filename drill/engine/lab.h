@@ -44,9 +44,9 @@ struct lab_look {
 bool lab_open(struct lab *lab, const struct lab_config *config) __attribute__((warn_unused_result));
 void lab_close(struct lab *lab);
 
-/* {"map":"unsafe"}, {"pool-size":6} */
-bool lab_set_toggles(struct lab *lab, const json_t *toggles) __attribute__((warn_unused_result));
-bool lab_set_settings(struct lab *lab, const json_t *settings) __attribute__((warn_unused_result));
+/* `what`: "toggles" or "settings"; {"map":"unsafe"}, {"pool-size":6}. */
+bool lab_set(struct lab *lab, const char *what, const json_t *values)
+    __attribute__((warn_unused_result));
 
 /* Whether stored settings wait for a restart. */
 bool lab_needs_restart(struct lab *lab, bool *needs) __attribute__((warn_unused_result));

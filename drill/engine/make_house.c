@@ -35,8 +35,8 @@ static bool set_house(struct engine *engine, bool *needs_restart)
     json_t *toggles = house_toggles(house);
     json_t *settings = house_settings(house);
     bool ok = database_call(lab->config.conninfo, "SELECT drill.reset()", NULL, 0, lab->why) &&
-              set_role_limit(lab, house->role_limit) && lab_set_toggles(lab, toggles) &&
-              lab_set_settings(lab, settings) && lab_needs_restart(lab, needs_restart);
+              set_role_limit(lab, house->role_limit) && lab_set(lab, "toggles", toggles) &&
+              lab_set(lab, "settings", settings) && lab_needs_restart(lab, needs_restart);
     json_decref(toggles);
     json_decref(settings);
     return ok;

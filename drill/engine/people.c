@@ -3,6 +3,7 @@
  */
 #include "common/check.h"
 #include "common/json.h"
+#include "drill/engine/changes.h"
 #include "drill/engine/snapshot.h"
 
 #include <math.h>

@@ -1,8 +1,8 @@
 /*
  * What happens by itself: the deployments of the healthy phase, T0, and the triggers.
  */
+#include "drill/engine/steps.h"
 #include "common/check.h"
-#include "drill/engine/drill.h"
 
 #include <math.h>
 
