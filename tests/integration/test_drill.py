@@ -159,7 +159,7 @@ def test_the_leak_check_finds_a_planted_leak():
 
 # A drill, a change that does not repair it, and one that does. (Those above are the other two.)
 REPAIRS = [("lost-updates", "restart", "code-slots"), ("leak-on-error", "restart", "code-give-back"),
-           ("deadline-not-propagated", "deadline-x5", "code-pass-deadline"), ("slow-holder", "restart", "idle-timeout"),
+           ("deadline-not-propagated", "restart", "code-pass-deadline"), ("slow-holder", "restart", "idle-timeout"),
            ("both", "code-lock", "code-one-query"), ("retry-storm", "pool-x2", "retry-budget"), ("migration-in-a-queue", "restart", "migration-lock-timeout")]
 
 
@@ -178,7 +178,8 @@ def test_each_drill_burns_and_is_repaired(slower_lab, name, vain, repair):
     truth = wait_over(slower_lab, 300)
     assert_in_order(truth["times"], "t0", "t1", "t3", "t4", "end")
     rows = rows_of(record_of(slower_lab))
-    fire = [row for row in rows if truth["times"]["t0"] + 2 <= row["second"] < truth["made"][1]["done_s"]]
+    # Until the vain change, which may well mitigate for a while.
+    fire = [row for row in rows if truth["times"]["t0"] + 2 <= row["second"] < truth["made"][0]["done_s"]]
     assert sum(row["right"] for row in fire) < 0.95 * sum(row["demanded"] for row in fire), "untouched it burns"
 
 
