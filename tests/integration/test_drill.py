@@ -178,9 +178,9 @@ def test_each_drill_burns_and_is_repaired(slower_lab, name, vain, repair):
     truth = wait_over(slower_lab, 300)
     assert_in_order(truth["times"], "t0", "t1", "t3", "t4", "end")
     rows = rows_of(record_of(slower_lab))
-    # Until the vain change, which may well mitigate for a while.
-    fire = [row for row in rows if truth["times"]["t0"] + 2 <= row["second"] < truth["made"][0]["done_s"]]
-    assert sum(row["right"] for row in fire) < 0.95 * sum(row["demanded"] for row in fire), "untouched it burns"
+    # A burst of less than a second may burn in few seconds only, and the vain change may mitigate for a while.
+    fire = [row for row in rows if int(truth["times"]["t0"]) <= row["second"] <= truth["times"]["t3"]]
+    assert min(row["right"] / row["demanded"] for row in fire) < 0.9, "untouched it burns"
 
 
 # Who repairs, and of 70 points (what users were spared is not measured) what everybody else may have at most.
