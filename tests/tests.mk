@@ -90,7 +90,7 @@ test-long: ## runs the tests that take ten seconds or more each
 	$(PYTEST) -m alone tests/integration || status=1; \
 	exit $$status
 
-test-drill: ## plays every drill, with a change that does not repair it and one that does; some 15 minutes
+test-drill: ## plays every drill, with a change that does not repair it and one that does; some 20 minutes
 	$(call prepare,build run test,build)
 	$(PYTEST) tests/integration/test_drill.py
 
